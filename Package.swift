@@ -1,0 +1,72 @@
+// swift-tools-version:6.2
+import PackageDescription
+
+/// The per-event path is checked by tests in its ordinary build; `-Ounchecked` removes overflow and bounds traps there.
+let hot: [SwiftSetting] = [.unsafeFlags(["-Ounchecked", "-enforce-exclusivity=unchecked"])]
+
+let package = Package(
+    name: "freshet",
+    platforms: [.macOS(.v15)],
+    products: [.executable(name: "freshet", targets: ["freshet"])],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-atomics", from: "1.3.0"),
+        .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+        .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
+        .package(url: "https://github.com/HdrHistogram/hdrhistogram-swift", from: "0.2.0"),
+        .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1", traits: []),
+        .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
+        .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
+    ],
+    targets: [
+        .systemLibrary(name: "CRDKafka", pkgConfig: "rdkafka", providers: [.apt(["librdkafka-dev"])]),
+        .systemLibrary(name: "CPQ", pkgConfig: "libpq", providers: [.apt(["libpq-dev"])]),
+        .systemLibrary(name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
+        .target(name: "CSimdJSON", linkerSettings: [.linkedLibrary("simdjson")]),
+        .target(name: "KafkaClient", dependencies: ["CRDKafka"]),
+        .target(name: "PostgresClient", dependencies: ["CPQ"]),
+        .target(name: "Records", dependencies: ["CSimdJSON"], swiftSettings: hot),
+        .target(name: "ReproducibleMath"),
+        .target(name: "Model", dependencies: ["Records", "ReproducibleMath", "CZstd"], swiftSettings: hot),
+        .target(name: "Learner", dependencies: ["Model", "ReproducibleMath"], swiftSettings: hot),
+        .target(name: "Drift", dependencies: ["ReproducibleMath"]),
+        .target(
+            name: "Pipeline",
+            dependencies: [
+                "KafkaClient", "PostgresClient", "Records", "Model", "Learner", "Drift", "Yams",
+                .product(name: "Atomics", package: "swift-atomics"),
+                .product(name: "Crypto", package: "swift-crypto"),
+                .product(name: "Logging", package: "swift-log"),
+            ],
+            resources: [
+                .embedInCode("../../schemas/click.schema.json"), .embedInCode("../../schemas/electricity.schema.json"),
+                .embedInCode("../../schemas/migrations/0001_history.sql"),
+            ]
+        ),
+        .target(
+            name: "Serving",
+            dependencies: [
+                "Model", "Records", "KafkaClient", "ReproducibleMath",
+                .product(name: "Hummingbird", package: "hummingbird"),
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOHTTP1", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+                .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+            ]
+        ),
+        .executableTarget(
+            name: "freshet",
+            dependencies: [
+                "Pipeline", "Serving", "KafkaClient", "PostgresClient", "Records", "Model", "Drift",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "Histogram", package: "hdrhistogram-swift"),
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+            ]
+        ),
+    ],
+    swiftLanguageModes: [.v6],
+    cxxLanguageStandard: .cxx17
+)

@@ -1,0 +1,80 @@
+// A C ABI over simdjson for flat events: the wanted fields of one JSON object, with everything validated.
+//
+// A decoder is made for a list of field names. Each decode copies the bytes, checks all of them against RFC 8259 and fills one value a name.
+// Pointers that come out are valid until the decoder's next call. One thread at a time may use a decoder.
+#ifndef FRESHET_SIMDJSON_C_H
+#define FRESHET_SIMDJSON_C_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef enum {
+    FSJ_OK = 0,
+    FSJ_MALFORMED,        // not JSON; `message` and, if known, `position` say more
+    FSJ_NOT_AN_OBJECT,
+    FSJ_DUPLICATE_KEY,    // `key` is twice in the top-level object
+    FSJ_TOO_MANY_FIELDS,
+    FSJ_NO_ARRAY,         // fsj_split: the member is missing or not an array
+    FSJ_TOO_MANY_ITEMS,   // fsj_split
+} fsj_status;
+
+typedef enum {
+    FSJ_ABSENT = 0,
+    FSJ_NULL,
+    FSJ_FALSE,
+    FSJ_TRUE,
+    FSJ_INTEGER,      // no fraction, no exponent, within int64: `integer`, `number`, `text`
+    FSJ_BIG_INTEGER,  // no fraction, no exponent, beyond int64: `number`, `text`
+    FSJ_DOUBLE,       // `number`, `text`
+    FSJ_STRING,       // `text`, unescaped
+    FSJ_ARRAY,
+    FSJ_OBJECT,
+} fsj_kind;
+
+typedef struct {
+    const char *text;   // UTF-8: a string's content, a number as it was written
+    uint32_t length;    // of `text`, in bytes
+    uint32_t kind;      // fsj_kind
+    double number;      // rounded to nearest; infinite if beyond double
+    int64_t integer;
+} fsj_value;
+
+typedef struct {
+    const char *message;       // of FSJ_MALFORMED: static, never null
+    uint32_t position;         // of FSJ_MALFORMED: the byte, or UINT32_MAX
+    uint32_t unknown_count;    // top-level fields that are not among the names
+    const char *key;           // of FSJ_DUPLICATE_KEY, else the first unknown field, or null
+    uint32_t key_length;
+} fsj_report;
+
+typedef struct {
+    const char *start;
+    size_t length;
+} fsj_span;
+
+typedef struct fsj_decoder fsj_decoder;
+
+/// `names` are UTF-8 without escapes, all different, one behind the other. `depth_max` is at most 64. Never null: without memory the process ends.
+fsj_decoder *fsj_create(const char *names, const uint32_t *lengths, uint32_t count, uint32_t fields_max, uint32_t depth_max);
+void fsj_destroy(fsj_decoder *decoder);
+
+/// One value a name, in the order of the names; the address never changes.
+const fsj_value *fsj_values(const fsj_decoder *decoder);
+
+/// Decodes one event of less than 4 GiB. The values mean something only after FSJ_OK.
+fsj_status fsj_decode(fsj_decoder *decoder, const char *bytes, size_t length, fsj_report *report);
+
+/// Finds the items of the array that is the member `name` of the top-level object, checking the whole text.
+fsj_status fsj_split(
+    fsj_decoder *decoder, const char *bytes, size_t length, const char *name, uint32_t items_max, const fsj_span **items, uint32_t *count,
+    fsj_report *report);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

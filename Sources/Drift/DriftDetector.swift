@@ -1,0 +1,76 @@
+// What every drift detector of this module is: a small value that is fed one number an event (a loss, an error, a feature) and says
+// whether the stream it has seen still looks like one stream.
+//
+// Always true of a detector:
+// - it is a deterministic state machine: no clock, no randomness but a seeded one, only + - * / and square roots (correctly rounded by
+//   IEEE 754), so the same numbers give the same signals on every CPU;
+// - `state` is the whole of it, parameters included: a detector restored from it goes on bit for bit as the original would;
+// - a number that is not finite, or is larger than `largestMagnitude`, is skipped as if it had not come: it can never poison the state;
+// - an alarm is raised once, by the update that finds it, and the next number taken in starts the detector anew.
+//
+// A further detector is one more type in a file of its own.
+
+/// What one update found. Ordered by gravity.
+public enum DriftSignal: UInt8, Sendable, Comparable {
+    case none, warning, drift
+
+    public static func < (left: DriftSignal, right: DriftSignal) -> Bool { left.rawValue < right.rawValue }
+}
+
+/// What an alarm was about: the mean of the detector's input before the change and after it, and over how many inputs each was taken.
+public struct DriftEstimate: Sendable, Equatable {
+    public var meanBefore: Double
+    public var meanAfter: Double
+    public var widthBefore: Int
+    public var widthAfter: Int
+
+    public init(meanBefore: Double, meanAfter: Double, widthBefore: Int, widthAfter: Int) {
+        self.meanBefore = meanBefore
+        self.meanAfter = meanAfter
+        self.widthBefore = widthBefore
+        self.widthAfter = widthAfter
+    }
+}
+
+/// A drift detector over a stream of numbers; see the head of this file for what holds of all of them.
+public protocol DriftDetector: Sendable {
+    /// The name in a pipeline file and on the command line, such as `adwin`.
+    static var kind: String { get }
+
+    /// Takes in the next number of the stream. Numbers that are not finite or exceed `largestMagnitude` are skipped and give `.none`.
+    mutating func update(_ value: Double) -> DriftSignal
+
+    /// The latest alarm's estimate; nil before the first. It outlives the new start after the alarm.
+    var lastAlarm: DriftEstimate? { get }
+
+    /// The whole detector as numbers, to be stored. Every one of them is finite.
+    var state: [Double] { get }
+
+    /// The detector whose `state` this was. Throws `DriftError.unusableState` if it cannot have been one of this kind.
+    init(restoring state: [Double]) throws(DriftError)
+}
+
+extension DriftDetector {
+    /// 1e100. Larger inputs are skipped, because sums of their squares could overflow and leave a detector deaf for ever.
+    public static var largestMagnitude: Double { 1e100 }
+
+    /// Whether `update` takes this number in. False for NaN, which compares with nothing.
+    static func accepts(_ value: Double) -> Bool { value.magnitude <= largestMagnitude }
+}
+
+/// Why a detector could not be made.
+public enum DriftError: Error, Equatable, CustomStringConvertible {
+    /// A parameter is outside its range.
+    case invalidParameter(detector: String, name: String, value: String, expected: String)
+    /// Stored numbers are not the state of such a detector.
+    case unusableState(detector: String, problem: String)
+
+    public var description: String {
+        switch self {
+        case .invalidParameter(let detector, let name, let value, let expected):
+            "drift detector \(detector): \(name) is \(value), but must be \(expected)"
+        case .unusableState(let detector, let problem):
+            "drift detector \(detector): the stored state cannot be used: \(problem); restore an older snapshot, or start the detector anew"
+        }
+    }
+}

@@ -1,0 +1,154 @@
+// Owns one `rd_kafka_t`. Two invariants:
+//   - librdkafka's handle is used only inside `use`, and destroyed only when nobody is inside and nobody can get in again;
+//   - closing has a deadline although destroying has none: a thread of its own waits for the calls in progress and tears down, and `close` waits for that
+//     thread no longer than it was told to. A late teardown goes on by itself and says so in the log.
+
+import CRDKafka
+import Foundation
+import Synchronization
+
+final class ClientHandle: @unchecked Sendable {
+    // Sound: `pointer` never changes, librdkafka's handles may be used from any thread, and `gate` keeps every use before the destruction.
+    private let pointer: OpaquePointer
+    let callbacks: Callbacks
+    /// The number of calls in progress, with `closedBit` added once closing has begun.
+    private let gate = Atomic<Int>(0)
+    private static let closedBit = 1 << 62
+
+    /// Creates the client and its threads; it connects in the background.
+    init(_ type: rd_kafka_type_t, conf: OpaquePointer, callbacks: Callbacks) throws(KafkaError) {
+        callbacks.install(in: conf)
+        var text = [CChar](repeating: 0, count: 512)
+        guard let pointer = rd_kafka_new(type, conf, &text, text.count) else {
+            callbacks.release()
+            rd_kafka_conf_destroy(conf)
+            throw KafkaError(RD_KAFKA_RESP_ERR__INVALID_ARG, "the configuration is not accepted: \(string(fromBuffer: text))")
+        }
+        self.pointer = pointer
+        self.callbacks = callbacks
+    }
+
+    var isClosed: Bool { gate.load(ordering: .acquiring) & Self.closedBit != 0 }
+
+    /// Runs `body` with the client, or throws `_DESTROY` when it is closed.
+    @inline(__always)
+    func use<Result>(_ body: (OpaquePointer) throws -> Result) throws -> Result {
+        let before = gate.wrappingAdd(1, ordering: .acquiring).oldValue
+        defer { gate.wrappingSubtract(1, ordering: .releasing) }
+        guard before & Self.closedBit == 0 else {
+            throw KafkaError(RD_KAFKA_RESP_ERR__DESTROY, "this Kafka client has been closed")
+        }
+        return try body(pointer)
+    }
+
+    /// Closes the client; of several calls the first does it.
+    ///
+    /// - Parameters:
+    ///   - interrupt: called again and again until no call is in progress; it wakes those that wait.
+    ///   - release: returns what was borrowed from the client, within the deadline; then the client is destroyed.
+    /// - Returns: whether everything was released in time.
+    func close(
+        timeout: Duration, interrupt: @escaping @Sendable () -> Void = {},
+        release: @escaping @Sendable (_ client: OpaquePointer, _ deadline: ContinuousClock.Instant) -> Void
+    ) -> Bool {
+        guard gate.bitwiseOr(Self.closedBit, ordering: .acquiringAndReleasing).oldValue & Self.closedBit == 0 else { return true }
+        let deadline = ContinuousClock.now.advanced(by: timeout)
+        let done = DispatchSemaphore(value: 0)
+        Thread.detachNewThread { [self] in
+            while gate.load(ordering: .acquiring) != Self.closedBit {
+                interrupt()
+                usleep(500)
+            }
+            release(pointer, deadline)
+            rd_kafka_destroy_flags(pointer, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE)
+            callbacks.release()
+            done.signal()
+        }
+        if done.wait(timeout: .now() + .milliseconds(Int(timeout.milliseconds))) == .success { return true }
+        if timeout > .zero { callbacks.log(4, "closing a Kafka client takes longer than \(timeout): it goes on in the background") }
+        return false
+    }
+}
+
+/// What librdkafka calls back into. One retained reference goes in with the configuration and is given back after the client is destroyed.
+final class Callbacks: Sendable {
+    let log: KafkaConfiguration.Log
+    /// A producer's; a consumer has none.
+    let onDelivery: (@Sendable (DeliveryReport) -> Void)?
+    private let problems = Mutex<[KafkaError]>([])
+    private let fatal = Mutex<KafkaError?>(nil)
+    private static let problemsMax = 100
+
+    init(log: @escaping KafkaConfiguration.Log, onDelivery: (@Sendable (DeliveryReport) -> Void)? = nil) {
+        self.log = log
+        self.onDelivery = onDelivery
+    }
+
+    /// Keeps a problem that passes by itself, for whoever asks; the oldest give way.
+    func note(_ error: KafkaError) {
+        log(4, error.description)
+        problems.withLock { list in
+            if list.count == Self.problemsMax { list.removeFirst() }
+            list.append(error)
+        }
+    }
+
+    func takeProblems() -> [KafkaError] {
+        problems.withLock { list in
+            defer { list.removeAll() }
+            return list
+        }
+    }
+
+    var fatalError: KafkaError? { fatal.withLock { $0 } }
+
+    func install(in conf: OpaquePointer) {
+        rd_kafka_conf_set_opaque(conf, Unmanaged.passRetained(self).toOpaque())
+        rd_kafka_conf_set_log_cb(conf) { client, level, facility, text in
+            guard let client, let text, let callbacks = Callbacks.of(rd_kafka_opaque(client)) else { return }
+            callbacks.log(level, "\(facility.map { String(cString: $0) } ?? ""): \(String(cString: text))")
+        }
+        rd_kafka_conf_set_error_cb(conf) { client, code, reason, opaque in
+            guard let client, let callbacks = Callbacks.of(opaque) else { return }
+            if code == RD_KAFKA_RESP_ERR__FATAL.rawValue {
+                callbacks.setFatal(KafkaError.fatal(of: client))
+            } else {
+                callbacks.note(KafkaError(code: code, message: reason.map { String(cString: $0) } ?? ""))
+            }
+        }
+        if onDelivery != nil {
+            rd_kafka_conf_set_dr_msg_cb(conf) { _, message, opaque in
+                guard let message, let callbacks = Callbacks.of(opaque) else { return }
+                callbacks.onDelivery?(DeliveryReport(message.pointee))
+            }
+        } else {
+            rd_kafka_conf_set_offset_commit_cb(conf) { _, code, _, opaque in
+                // Nothing to commit is not a problem.
+                guard code != RD_KAFKA_RESP_ERR_NO_ERROR, code != RD_KAFKA_RESP_ERR__NO_OFFSET else { return }
+                Callbacks.of(opaque)?.note(
+                    KafkaError(code, "committing offsets (which only lag tools read): \(String(cString: rd_kafka_err2str(code)))"))
+            }
+        }
+    }
+
+    func release() { Unmanaged.passUnretained(self).release() }
+
+    private func setFatal(_ error: KafkaError) {
+        log(2, error.description)
+        fatal.withLock { $0 = $0 ?? error }
+    }
+
+    private static func of(_ opaque: UnsafeMutableRawPointer?) -> Callbacks? {
+        opaque.map { Unmanaged<Callbacks>.fromOpaque($0).takeUnretainedValue() }
+    }
+}
+
+extension KafkaError {
+    /// The error that ended the client.
+    static func fatal(of client: OpaquePointer) -> KafkaError {
+        var text = [CChar](repeating: 0, count: 512)
+        let code = rd_kafka_fatal_error(client, &text, text.count)
+        return KafkaError(
+            code: code.rawValue, message: "\(string(fromBuffer: text)); this client is finished: close it and make another", isFatal: true)
+    }
+}

@@ -1,0 +1,119 @@
+// The records of one assigned partition. Not reading it is the back-pressure: librdkafka stops fetching this partition, and only this one, when its queue
+// holds `queued.max.messages.kbytes`.
+//
+// A batch taken out of librdkafka is owned here (`batch[next..<end]`) until the caller's body has returned from each record, so a body that throws loses nothing.
+// librdkafka's batch call waits until the batch is full or the time is over, which would delay the first record: waiting is for one record, batches do not wait.
+
+import CRDKafka
+import Synchronization
+
+/// The records of one assigned partition, in their order, from the position that was assigned.
+///
+/// One thread at a time reads a queue (a second one gets an error); different queues may be read by different threads.
+public final class PartitionQueue: @unchecked Sendable {
+    // Sound: `batch`, `next` and `end` are touched only between taking and giving back `busy`, or in `dispose`, which runs when no call is in progress.
+    public let topic: String
+    public let partition: Int32
+    private let handle: ClientHandle
+    private let waker: Waker
+    private let queue: OpaquePointer
+    private let batch: UnsafeMutablePointer<UnsafeMutablePointer<rd_kafka_message_t>?>
+    private var next = 0
+    private var end = 0
+    private let busy = Atomic<Bool>(false)
+    private static let batchMax = 1024
+
+    /// Takes over `queue`, whose forwarding must be cut and which has nothing in it yet.
+    init(_ queue: OpaquePointer, topic: String, partition: Int32, handle: ClientHandle, waker: Waker) {
+        self.queue = queue
+        self.topic = topic
+        self.partition = partition
+        self.handle = handle
+        self.waker = waker
+        batch = .allocate(capacity: Self.batchMax)
+        batch.initialize(repeating: nil, count: Self.batchMax)
+    }
+
+    deinit { batch.deallocate() }
+
+    /// Passes up to `max` records to `body`, in order, and returns how many.
+    ///
+    /// Where nothing is there yet, it waits for the first record up to the timeout. When `body` throws, the record that it threw on is
+    /// the first of the next call. An error that the partition met (a position that the broker no longer holds, missing rights, a damaged
+    /// batch) is thrown, with the position, after the records before it were passed; what passes by itself goes to `KafkaConsumer.pollEvents`.
+    public func consume(max: Int, timeoutMilliseconds: Int32 = 0, _ body: (borrowing KafkaMessage) throws -> Void) throws -> Int {
+        try handle.use { client in
+            guard busy.compareExchange(expected: false, desired: true, ordering: .acquiring).exchanged else {
+                throw KafkaError(
+                    RD_KAFKA_RESP_ERR__CONFLICT, "a partition queue is being read already, by another thread or by this call's own caller",
+                    topic: topic, partition: partition)
+            }
+            defer { busy.store(false, ordering: .releasing) }
+            do {
+                let count = try pass(max: max, timeoutMilliseconds: timeoutMilliseconds, body)
+                if count == max { waker.wake() }  // perhaps not empty, and then no edge will tell
+                return count
+            } catch {
+                waker.wake()
+                throw error
+            }
+        }
+    }
+
+    private func pass(max: Int, timeoutMilliseconds: Int32, _ body: (borrowing KafkaMessage) throws -> Void) throws -> Int {
+        var count = 0
+        while count < max {
+            if next == end {
+                next = 0
+                end = Swift.max(0, rd_kafka_consume_batch_queue(queue, 0, batch, Swift.min(max - count, Self.batchMax)))
+                if end == 0 {
+                    guard count == 0, timeoutMilliseconds > 0 else { break }
+                    batch[0] = rd_kafka_consume_queue(queue, timeoutMilliseconds)
+                    guard batch[0] != nil else { break }
+                    end = 1
+                }
+            }
+            while next < end, count < max {
+                guard let message = batch[next] else { next += 1; continue }
+                if message.pointee.err == RD_KAFKA_RESP_ERR_NO_ERROR {
+                    try body(KafkaMessage(message))
+                    discardNext()
+                    count += 1
+                } else {
+                    let error = KafkaError(message: message.pointee, topic: topic)
+                    discardNext()
+                    guard error.isRetriable || error.code == RD_KAFKA_RESP_ERR__PARTITION_EOF.rawValue else { throw error }
+                    handle.callbacks.note(error)
+                }
+            }
+        }
+        return count
+    }
+
+    private func discardNext() {
+        rd_kafka_message_destroy(batch[next])
+        batch[next] = nil
+        next += 1
+    }
+
+    /// Makes a `consume` that waits return.
+    func interrupt() { rd_kafka_queue_yield(queue) }
+
+    /// Gives everything back to librdkafka, before the client is destroyed. No call is in progress and none will follow.
+    func dispose() {
+        while next < end { discardNext() }
+        rd_kafka_queue_io_event_enable(queue, -1, nil, 0)
+        rd_kafka_queue_destroy(queue)
+    }
+}
+
+extension KafkaError {
+    /// The error that a message of librdkafka stands for.
+    init(message: rd_kafka_message_t, topic: String?) {
+        var message = message
+        let words = rd_kafka_message_errstr(&message).map { String(cString: $0) } ?? ""
+        self.init(
+            message.err, words.isEmpty ? String(cString: rd_kafka_err2str(message.err)) : words, topic: topic,
+            partition: message.partition >= 0 ? message.partition : nil, offset: message.offset >= 0 ? message.offset : nil)
+    }
+}

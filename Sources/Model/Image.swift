@@ -1,0 +1,171 @@
+// An image is everything that predicting reads: the quantized blocks and the moments. A learner changes one in place; a node
+// holds two and swaps them. The hash is kept from the blocks that changed:
+//   - a block's old hash leaves the sum at its first change after `seal`, its new one enters at the next `seal`;
+//   - so between seals `touched` has exactly one bit for each block whose hash is missing from the sum.
+
+import Records
+
+/// The resident model: what serving nodes hold and what training predicts with.
+///
+/// `@unchecked Sendable`: one owner changes it (a learner's thread, a node's follower); it is shared with readers only while nobody
+/// changes it, which `Serving` ensures by unique reference.
+public final class Image: @unchecked Sendable {
+    public let bits: Int
+    public let blockCount: Int
+    public let moments: Table<Moment>
+    @usableFromInline let table: Table<UInt8>
+    @usableFromInline let blocks: UnsafeMutableRawPointer
+    /// One bit a block: changed since the last seal, and since the last publication.
+    @usableFromInline let touched: Table<UInt64>
+    private let unpublished: Table<UInt64>
+    @usableFromInline var sum: UInt128
+
+    /// All weights zero. `scaledCount` is the number of standardised numeric fields.
+    public init(bits: Int, scaledCount: Int) {
+        self.bits = bits
+        blockCount = Int8Block.count(bits: bits)
+        moments = Table(count: scaledCount)
+        table = Table(count: blockCount * Int8Block.byteCount)
+        blocks = UnsafeMutableRawPointer(table.pointer)
+        touched = Table(count: (blockCount + 63) / 64)
+        unpublished = Table(count: touched.count)
+        sum = 0
+        rehash()
+    }
+
+    /// The same content, with nothing marked as changed.
+    public func copy() -> Image {
+        let other = Image(bits: bits, scaledCount: moments.count)
+        other.table.mutableBytes.copyMemory(from: table.bytes)
+        other.moments.mutableBytes.copyMemory(from: moments.bytes)
+        other.rehash()
+        return other
+    }
+
+    /// The bytes of all blocks, in order.
+    public var blockBytes: UnsafeRawBufferPointer { table.bytes }
+
+    // MARK: Predicting
+
+    /// Fills in the standardised numbers of an example; to be called before `margin`.
+    @inlinable @inline(__always)
+    public func resolve(_ scaled: UnsafeBufferPointer<Scaled>, into features: UnsafeMutablePointer<Feature>) {
+        for item in scaled {
+            features[Int(item.position)].value = moments.pointer[Int(item.slot)].standardize(item.raw) * item.multiplier
+        }
+    }
+
+    /// The linear predictor: the sum of weight times value in the order of the features.
+    @inlinable @inline(__always)
+    public func margin(_ features: UnsafeBufferPointer<Feature>) -> Float {
+        var sum: Float = 0
+        for feature in features {
+            let (block, lane) = Int8Block.locate(feature.index)
+            let line = blocks + block &* 64
+            let scale = line.load(as: Float.self)
+            let q = line.load(fromByteOffset: 4 &+ lane, as: Int8.self)
+            sum += Float(q) * scale * feature.value
+        }
+        return sum
+    }
+
+    // MARK: Changing
+
+    /// The block's 64 bytes, marked as changed.
+    @inlinable @inline(__always)
+    public func change(block: Int) -> UnsafeMutableRawPointer {
+        let line = blocks + block &* 64
+        let bit: UInt64 = 1 << UInt64(truncatingIfNeeded: block & 63)
+        if touched.pointer[block >> 6] & bit == 0 {
+            touched.pointer[block >> 6] |= bit
+            sum &-= ImageHash.block(UInt64(truncatingIfNeeded: block), line)
+        }
+        return line
+    }
+
+    /// Brings the hash up to date with the changes since the last call, and returns it.
+    @discardableResult
+    public func seal() -> ImageHash {
+        for word in 0..<touched.count where touched.pointer[word] != 0 {
+            unpublished.pointer[word] |= touched.pointer[word]
+            Self.eachBit(of: touched.pointer[word], word) { block in
+                sum &+= ImageHash.block(UInt64(block), blocks + block * Int8Block.byteCount)
+            }
+            touched.pointer[word] = 0
+        }
+        var total = sum
+        for slot in 0..<moments.count {
+            // The moments are hashed as blocks of their own, behind all indices that weights can have.
+            withUnsafeTemporaryAllocation(byteCount: Int8Block.byteCount, alignment: 8) { padded in
+                padded.initializeMemory(as: UInt8.self, repeating: 0)
+                padded.storeBytes(of: moments.pointer[slot], as: Moment.self)
+                if let base = padded.baseAddress { total &+= ImageHash.block(1 << 40 + UInt64(slot), base) }
+            }
+        }
+        return ImageHash(value: total)
+    }
+
+    /// The blocks changed since the last call, sealed ones only, in ascending order; forgets them.
+    public func takeUnpublished() -> [UInt32] {
+        var changed: [UInt32] = []
+        for word in 0..<unpublished.count where unpublished.pointer[word] != 0 {
+            Self.eachBit(of: unpublished.pointer[word], word) { changed.append(UInt32($0)) }
+            unpublished.pointer[word] = 0
+        }
+        return changed
+    }
+
+    /// Computes the hash anew from all blocks, and returns it: after the bytes were replaced from outside.
+    @discardableResult
+    public func rehash() -> ImageHash {
+        sum = 0
+        for block in 0..<blockCount {
+            sum &+= ImageHash.block(UInt64(block), blocks + block * Int8Block.byteCount)
+        }
+        for word in 0..<touched.count {
+            touched.pointer[word] = 0
+            unpublished.pointer[word] = 0
+        }
+        return seal()
+    }
+
+    /// Replaces all content. `blocks` must have `blockCount * 64` bytes and `moments` as many values as the image has.
+    public func replace(blocks: UnsafeRawBufferPointer, moments: [Moment]) throws(FormatError) -> ImageHash {
+        guard blocks.count == table.byteCount, moments.count == self.moments.count else {
+            throw FormatError(
+                "an image of \(blocks.count) bytes and \(moments.count) moments where \(table.byteCount) and \(self.moments.count) belong")
+        }
+        table.mutableBytes.copyMemory(from: blocks)
+        for (slot, moment) in moments.enumerated() { self.moments.pointer[slot] = moment }
+        return rehash()
+    }
+
+    /// Applies a patch: writes `blocks[64 * i ..< 64 * (i + 1)]` to the block with index `indices[i]`, replaces the moments, and returns the new
+    /// hash, for the caller to compare with the patch's. Throws, and has changed nothing, where the patch is not for an image of this size.
+    public func apply(indices: [UInt32], blocks: [UInt8], moments: [Moment]) throws(FormatError) -> ImageHash {
+        guard blocks.count == indices.count * Int8Block.byteCount, moments.count == self.moments.count else {
+            throw FormatError(
+                "a patch of \(indices.count) blocks, \(blocks.count) bytes and \(moments.count) moments for an image with \(self.moments.count) moments")
+        }
+        if let wrong = indices.first(where: { Int($0) >= blockCount }) {
+            throw FormatError("a patch for block \(wrong) of an image that has \(blockCount)")
+        }
+        blocks.withUnsafeBytes { bytes in
+            guard let base = bytes.baseAddress else { return }
+            for (position, index) in indices.enumerated() {
+                change(block: Int(index)).copyMemory(from: base + position * Int8Block.byteCount, byteCount: Int8Block.byteCount)
+            }
+        }
+        for (slot, moment) in moments.enumerated() { self.moments.pointer[slot] = moment }
+        return seal()
+    }
+
+    @inline(__always)
+    private static func eachBit(of word: UInt64, _ position: Int, _ body: (Int) -> Void) {
+        var rest = word
+        while rest != 0 {
+            body(position * 64 + rest.trailingZeroBitCount)
+            rest &= rest &- 1
+        }
+    }
+}

@@ -1,0 +1,31 @@
+import CZstd
+
+/// Compression of snapshots, patches and images (zstd, RFC 8878).
+public enum Zstd {
+    /// Compresses at `level` (1 is fastest).
+    public static func compress(_ bytes: UnsafeRawBufferPointer, level: Int32 = 1) throws(FormatError) -> [UInt8] {
+        var written = 0
+        let result = [UInt8](unsafeUninitializedCapacity: ZSTD_compressBound(bytes.count)) { buffer, count in
+            written = ZSTD_compress(buffer.baseAddress, buffer.count, bytes.baseAddress, bytes.count, level)
+            count = ZSTD_isError(written) == 0 ? written : 0
+        }
+        guard ZSTD_isError(written) == 0 else { throw FormatError("zstd: \(String(cString: ZSTD_getErrorName(written)))") }
+        return result
+    }
+
+    /// Decompresses one frame whose content must be of exactly `size` bytes; the caller has checked that it may be that large. The frame's
+    /// own header must say so too: a size that is only claimed elsewhere allocates nothing.
+    public static func decompress(_ bytes: UnsafeRawBufferPointer, size: Int) throws(FormatError) -> [UInt8] {
+        guard size >= 0, ZSTD_getFrameContentSize(bytes.baseAddress, bytes.count) == UInt64(size) else {
+            throw FormatError("zstd: not a frame of the \(size) bytes that were announced")
+        }
+        var written = 0
+        let result = [UInt8](unsafeUninitializedCapacity: size) { buffer, count in
+            written = ZSTD_decompress(buffer.baseAddress, buffer.count, bytes.baseAddress, bytes.count)
+            count = ZSTD_isError(written) == 0 ? written : 0
+        }
+        guard ZSTD_isError(written) == 0 else { throw FormatError("zstd: \(String(cString: ZSTD_getErrorName(written)))") }
+        guard written == size else { throw FormatError("zstd: \(written) bytes where \(size) were announced") }
+        return result
+    }
+}

@@ -1,0 +1,15 @@
+import PostgresClient
+
+/// What the program carries inside, from the folder `schemas`.
+public enum Bundled {
+    /// JSON Schemas of events, by the path that `source.schema` names.
+    public static let schemas: [String: [UInt8]] = [
+        "schemas/click.schema.json": PackageResources.click_schema_json,
+        "schemas/electricity.schema.json": PackageResources.electricity_schema_json,
+    ]
+
+    /// The database's tables, in order.
+    public static let migrations = [
+        Migration(version: 1, name: "history", sql: String(decoding: PackageResources._001_history_sql, as: UTF8.self))
+    ]
+}

@@ -1,0 +1,290 @@
+// The learner as a deterministic state machine: state' = apply(state, entry).
+//
+//   - It reads no clock, does no I/O, starts no thread and draws no random number.
+//   - How a run is split into batches changes nothing but the recorded runs' boundaries; where versions are cut changes nothing at all.
+//   - `cut` names a position in the order and hashes the state there; it is the only thing that a version is.
+//
+// `evaluate`, the running learner, recovery and `verify` all drive this one type.
+
+import Learner
+import Model
+import Records
+
+/// What a cut found: a version, ready to be recorded.
+public struct SealedVersion: Sendable {
+    public var version: UInt64
+    /// What led here from the version before.
+    public var entries: [Entry]
+    public var learned: Int
+    public var refused: Int
+    public var hashes: VersionHashes
+    public var metrics: VersionMetrics
+    /// The next offset of each partition: the position that this version is.
+    public var positions: [PartitionStart]
+    public var driftEvents: [DriftEvent]
+}
+
+/// By which a rebuilt version is compared with the recorded one.
+public struct VersionHashes: Sendable, Equatable {
+    /// The content of the image.
+    public var image: ImageHash
+    /// Runs over (position, bits of the margin) of every event learned.
+    public var trace: UInt64
+    /// Runs over (position, hash of the bytes) of every event read.
+    public var input: UInt64
+}
+
+/// A version's figures.
+public struct VersionMetrics: Sendable, Equatable, Codable {
+    /// Over the newest events, as many as the pipeline's `monitor.window`.
+    public var window: MetricReport?
+    /// Since the start of the lineage.
+    public var total: MetricReport?
+    /// The window that the live one is compared with.
+    public var reference: Reference?
+    /// Events refused since the start, by reason.
+    public var refused: [String: Int]
+    /// Fields of events that nothing names, since the start.
+    public var unknownFields: Int
+
+    enum CodingKeys: String, CodingKey {
+        case window, total, reference, refused
+        case unknownFields = "unknown_fields"
+    }
+}
+
+/// The whole learned state of one pipeline. Used by one thread.
+public final class StateMachine {
+    /// Counts up whenever the same entries would lead to other bits. Versions of another number are not replayed.
+    public static let semantics = 1
+
+    public let definition: PipelineDefinition
+    public let learner: OnlineLearner
+    public private(set) var version: UInt64 = 0
+    public private(set) var learned: UInt64 = 0
+    public private(set) var refused: UInt64 = 0
+    /// The next offset of each partition that was started.
+    public private(set) var positions: [Int32: Int64] = [:]
+    private(set) var monitor: Monitor
+
+    private var incarnation: UInt32 = 0
+    private var input: UInt64 = 0
+    private var trace: UInt64 = 0
+    private var unknownFields: UInt64 = 0
+    private var refusedByReason = [UInt64](repeating: 0, count: RefusalReason.allCases.count)
+    private var deduplicator: Deduplicator?
+
+    private var pending: [Entry] = []
+    private var pendingLearned = 0
+    private var pendingRefused = 0
+    private var pendingDrift: [DriftEvent] = []
+    private var scores: [ScoredExample] = []
+
+    public init(_ definition: PipelineDefinition) throws {
+        self.definition = definition
+        let optimizer: OptimizerDefinition =
+            switch definition.learn.optimizer {
+            case .sgd(let rate): .sgd(rate: Float(rate))
+            case .adagrad(let rate): .adaGrad(rate: Float(rate))
+            }
+        learner = OnlineLearner(
+            bits: definition.model.bits, scaledCount: definition.plan.scaledNames.count, optimizer: optimizer)
+        monitor = try Monitor(definition.monitor)
+        deduplicator = definition.source.deduplicate.map { Deduplicator(limit: $0.last) }
+    }
+
+    /// Events applied since the last cut.
+    public var pendingEvents: Int { pendingLearned + pendingRefused }
+    /// Nothing was applied since the last cut, commands included.
+    public var pendingIsEmpty: Bool { pending.isEmpty }
+    /// Drift events since the last cut.
+    public var pendingDriftEvents: Int { pendingDrift.count }
+
+    // MARK: Applying
+
+    /// Applies a batch of one partition's events: all that the broker has from the partition's position up to `next`.
+    /// Refusals that only learning finds are added to the batch.
+    public func apply(_ batch: ExampleBatch, partition: Int32, next: Int64) throws {
+        guard let first = positions[partition] else { throw OrderError("events of partition \(partition), which was not started") }
+        var position = first
+        for example in batch.examples {
+            guard example.offset >= position, example.offset < next else {
+                throw OrderError("offset \(example.offset) of partition \(partition) where one from \(position) to \(next) belongs")
+            }
+            position = example.offset + 1
+            input = foldedMultiply(
+                input ^ example.bytesHash,
+                UInt64(bitPattern: example.offset) &* 0x9e37_79b9_7f4a_7c15 ^ UInt64(UInt32(bitPattern: partition))
+                    ^ 0x8ebc_6af0_9c88_c6e3)
+        }
+        if deduplicator != nil { refuseDuplicates(batch) }
+
+        scores.removeAll(keepingCapacity: true)
+        learner.learn(batch, partition: partition, trace: &trace, scores: &scores)
+        for scored in scores {
+            pendingDrift += monitor.add(scored.score, partition: partition, offset: batch.examples[Int(scored.index)].offset)
+        }
+        for refusal in batch.refusals { refusedByReason[refusal.reason.index] += 1 }
+        unknownFields += UInt64(batch.unknownFields)
+
+        let learnedNow = scores.count
+        let refusedNow = batch.count - scores.count
+        learned += UInt64(learnedNow)
+        refused += UInt64(refusedNow)
+        pendingLearned += learnedNow
+        pendingRefused += refusedNow
+        positions[partition] = next
+        record(
+            Run(
+                incarnation: incarnation, partition: partition, first: first, next: next, learned: UInt32(learnedNow),
+                refused: UInt32(refusedNow)))
+    }
+
+    /// A run that continues the one before it is one run with it.
+    private func record(_ run: Run) {
+        if case .run(var last)? = pending.last, last.partition == run.partition, last.incarnation == run.incarnation,
+            last.next == run.first, last.events + run.events <= Int(UInt32.max)
+        {
+            last.next = run.next
+            last.learned += run.learned
+            last.refused += run.refused
+            pending[pending.count - 1] = .run(last)
+        } else {
+            pending.append(.run(run))
+        }
+    }
+
+    private func refuseDuplicates(_ batch: ExampleBatch) {
+        for index in 0..<batch.count {
+            let example = batch.examples[index]
+            guard example.refusal < 0, example.key != 0, deduplicator?.isDuplicate(example.key) == true else { continue }
+            batch.refuse(index, Refusal(reason: .duplicate, field: definition.source.deduplicate?.field, detail: "seen before"))
+        }
+    }
+
+    public func apply(_ command: Command) throws {
+        switch command {
+        case .define(let learningHash):
+            guard learningHash == definition.learningHash else {
+                throw OrderError(
+                    "the pipeline file defines \(definition.learningHash.prefix(12)), the recorded lineage \(learningHash.prefix(12)): "
+                        + "features, label, model, learn or monitor were changed; restore them, or give the pipeline another name to start anew")
+            }
+        case .start(let partitions):
+            for start in partitions {
+                guard positions[start.partition] == nil else { throw OrderError("partition \(start.partition) was started twice") }
+                positions[start.partition] = start.offset
+            }
+        case .reference(let reference):
+            monitor.apply(reference)
+        }
+        pending.append(.command(command))
+    }
+
+    // MARK: Versions
+
+    /// Makes the present position a version.
+    public func cut() -> SealedVersion {
+        version += 1
+        defer {
+            pending.removeAll(keepingCapacity: true)
+            pendingLearned = 0
+            pendingRefused = 0
+            pendingDrift = []
+        }
+        return SealedVersion(
+            version: version, entries: pending, learned: pendingLearned, refused: pendingRefused,
+            hashes: VersionHashes(image: learner.image.seal(), trace: trace, input: input), metrics: metrics,
+            positions: sortedPositions, driftEvents: pendingDrift)
+    }
+
+    /// The figures at the present position.
+    public var metrics: VersionMetrics {
+        var refused: [String: Int] = [:]
+        for (reason, count) in zip(RefusalReason.allCases, refusedByReason) where count > 0 { refused[reason.rawValue] = Int(count) }
+        return VersionMetrics(
+            window: monitor.metrics.recent.report, total: monitor.metrics.total.report, reference: monitor.reference, refused: refused,
+            unknownFields: Int(unknownFields))
+    }
+
+    private var sortedPositions: [PartitionStart] {
+        positions.map { PartitionStart(partition: $0.key, offset: $0.value) }.sorted { $0.partition < $1.partition }
+    }
+
+    // MARK: Snapshots
+
+    private static let magic: UInt32 = 0x3153_4653  // "SFS1": the format's number is its last character
+
+    /// The whole state, at a cut.
+    public func encode() throws -> [UInt8] {
+        guard pending.isEmpty else { throw OrderError("a snapshot between versions") }
+        var writer = ByteWriter(capacity: learner.encodedSize + (1 << 20))
+        writer.append(Self.magic)
+        writer.append(UInt32(Self.semantics))
+        writer.append(definition.learningHash)
+        writer.append(version)
+        writer.append(incarnation)
+        writer.append(learned)
+        writer.append(refused)
+        writer.append(input)
+        writer.append(trace)
+        writer.append(unknownFields)
+        writer.append(UInt32(RefusalReason.allCases.count))
+        for (reason, count) in zip(RefusalReason.allCases, refusedByReason) {
+            writer.append(reason.rawValue)
+            writer.append(count)
+        }
+        writer.append(UInt32(positions.count))
+        for start in sortedPositions {
+            writer.append(start.partition)
+            writer.append(start.offset)
+        }
+        deduplicator?.encode(into: &writer)
+        try monitor.encode(into: &writer)
+        learner.encode(into: &writer)
+        return writer.bytes
+    }
+
+    /// A machine in the state that `encode` wrote.
+    public convenience init(_ definition: PipelineDefinition, restoring bytes: UnsafeRawBufferPointer) throws {
+        try self.init(definition)
+        var reader = ByteReader(bytes)
+        guard try reader.integer(UInt32.self) == Self.magic else { throw FormatError("a snapshot of another format") }
+        let semantics = try reader.integer(UInt32.self)
+        guard semantics == Self.semantics else {
+            throw FormatError("a snapshot of semantics \(semantics), and this program has \(Self.semantics)")
+        }
+        try apply(.define(learningHash: try reader.string()))
+        pending = []
+        version = try reader.integer()
+        incarnation = try reader.integer()
+        learned = try reader.integer()
+        refused = try reader.integer()
+        input = try reader.integer()
+        trace = try reader.integer()
+        unknownFields = try reader.integer()
+        for _ in 0..<(try reader.count(maximum: 1000)) {
+            let name = try reader.string()
+            guard let reason = RefusalReason(rawValue: name) else { throw FormatError("refusals for an unknown reason \(name)") }
+            refusedByReason[reason.index] = try reader.integer()
+        }
+        for _ in 0..<(try reader.count(maximum: 1 << 20)) { positions[try reader.integer()] = try reader.integer() }
+        if let limit = deduplicator.map({ _ in definition.source.deduplicate?.last ?? 0 }) {
+            deduplicator = try Deduplicator(decoding: &reader, limit: limit)
+        }
+        try monitor.restore(from: &reader)
+        try learner.restore(from: &reader)
+        try reader.expectEnd()
+    }
+}
+
+/// An entry that cannot follow the ones before it.
+public struct OrderError: Error, CustomStringConvertible, Sendable {
+    public let description: String
+    init(_ description: String) { self.description = description }
+}
+
+extension RefusalReason {
+    /// Its place among all reasons.
+    var index: Int { RefusalReason.allCases.firstIndex(of: self) ?? 0 }
+}

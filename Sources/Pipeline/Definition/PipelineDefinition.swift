@@ -1,0 +1,227 @@
+// A pipeline, as its YAML file defines it: a value, checked once when it is read. Invariants: the parts go together (`plan` compiled), every
+// number is in its range, and the two hashes depend only on what gives learned state, or an image, its meaning; not on how the file is
+// laid out, where it lies, or where it connects to.
+
+import Foundation
+import Records
+
+/// One pipeline: where its events come from, what is learned from them, and where the results go.
+public struct PipelineDefinition: Sendable {
+    /// Lower-case letters, digits, `_` and `-`; at most 64.
+    public let name: String
+    public let source: Source
+    /// How events become examples.
+    public let plan: EventPlan
+    public let model: Model
+    public let learn: Learn
+    public let monitor: Monitor
+    public let version: Version
+    /// The time between snapshots.
+    public let snapshotSeconds: Double
+    /// X of the topics `X.versions` and `X.images`; the pipeline's name unless the file says another.
+    public let publishTopic: DeferredText
+    /// Where refused events go; nil when they are only counted.
+    public let deadLetterTopic: DeferredText?
+    /// The events that `freshet check` tries.
+    public let tests: [PipelineTest]
+    /// SHA-256 (hexadecimal) of all that gives learned state its meaning. Two definitions with the same one learn the same from the same events.
+    public let learningHash: String
+    /// SHA-256 (hexadecimal) of what a serving node must have in common with the learner: features and model.
+    public let meaningHash: String
+    /// The file's path, as it was given.
+    public let file: String
+    /// The file as it is written; variables are not put in.
+    public let sourceText: String
+
+    let store: DeferredText?
+
+    /// Where events come from.
+    public struct Source: Sendable {
+        /// Where reading starts when the pipeline has no version yet.
+        public let start: Start
+        /// The JSON Schema's path, as the file writes it.
+        public let schemaPath: String?
+        public let deduplicate: Deduplicate?
+        /// Fields that nothing names refuse the event.
+        public let strict: Bool
+
+        let brokers: DeferredText
+        let topic: DeferredText
+        let properties: [String: DeferredText]
+
+        /// How to reach the events.
+        /// - Throws: `DefinitionError` naming every environment variable that is needed and was not set when the file was read.
+        public func kafka() throws(DefinitionError) -> Kafka {
+            var problems: [DefinitionError.Problem] = []
+            func get(_ text: DeferredText) -> String {
+                do { return try text.get() } catch {
+                    problems += error.problems
+                    return ""
+                }
+            }
+            let kafka = Kafka(brokers: get(brokers), topic: get(topic), properties: properties.mapValues(get))
+            guard problems.isEmpty else { throw DefinitionError(problems: problems.sorted { ($0.line, $0.column) < ($1.line, $1.column) }) }
+            return kafka
+        }
+    }
+
+    /// A topic and how to reach it.
+    public struct Kafka: Sendable, Equatable {
+        /// `host:port`, several with commas.
+        public let brokers: String
+        public let topic: String
+        /// Further librdkafka properties; none that Freshet sets itself.
+        public let properties: [String: String]
+    }
+
+    /// Where the first start begins to read.
+    public enum Start: Sendable, Equatable {
+        case earliest
+        case latest
+        /// Milliseconds since 1970-01-01 UTC, of the records' timestamps.
+        case time(milliseconds: Int64)
+    }
+
+    /// Events with a key that one of the last events had are not learned again.
+    public struct Deduplicate: Sendable, Equatable {
+        public let field: String
+        /// How many keys are remembered.
+        public let last: Int
+    }
+
+    public struct Model: Sendable, Equatable {
+        public enum Kind: String, Sendable, CaseIterable { case linear }
+        /// How resident weights are kept.
+        public enum Weights: String, Sendable, CaseIterable { case int8 }
+
+        public let kind: Kind
+        public let weights: Weights
+        /// There are 2 to this power of weights.
+        public let bits: Int
+        /// Of the feature hash.
+        public let seed: UInt64
+
+        static let bitsRange = 1...28
+    }
+
+    public struct Learn: Sendable, Equatable {
+        public enum Loss: String, Sendable, CaseIterable { case logistic }
+        public enum Optimizer: Sendable, Equatable {
+            case sgd(rate: Double)
+            case adagrad(rate: Double)
+        }
+
+        public let loss: Loss
+        public let optimizer: Optimizer
+
+        static let rateRange = 1e-9...100.0
+    }
+
+    public struct Monitor: Sendable, Equatable {
+        public enum Detector: Sendable, Equatable {
+            /// `delta`: the probability of a false alarm.
+            case adwin(delta: Double)
+        }
+        /// The version that the learner's metrics are compared with.
+        public enum Reference: Sendable, Equatable {
+            /// Whichever is being served.
+            case served
+            case version(Int64)
+        }
+
+        /// The number of events that the windowed metrics are over.
+        public let window: Int
+        public let detectors: [Detector]
+        public let reference: Reference
+
+        static let windowRange = 10...10_000_000
+        static let deltaRange = 1e-12...0.5
+    }
+
+    /// A version is made after so many events or so long, whichever comes first.
+    public struct Version: Sendable, Equatable {
+        public let events: Int
+        public let seconds: Double
+
+        static let eventsRange = 1...10_000_000
+        static let secondsRange = 0.01...3600.0
+    }
+
+    static let snapshotSecondsRange = 0.1...86_400.0
+    static let deduplicateLastRange = 1...100_000_000
+
+    /// The URL of the PostgreSQL database that keeps versions and snapshots.
+    /// - Throws: `DefinitionError` when the file has no `store`, or its environment variable was not set when the file was read.
+    public func postgresURL() throws(DefinitionError) -> String {
+        guard let store else {
+            throw DefinitionError(problems: [
+                .init(
+                    file: file, line: 1, column: 1,
+                    message: "`store.postgres` is missing, and this command needs it; for example `store: {postgres: \"${DATABASE_URL}\"}`")
+            ])
+        }
+        return try store.get()
+    }
+
+    /// Reads a pipeline file.
+    ///
+    /// - Parameters:
+    ///   - environment: what `${NAME}` is replaced from.
+    ///   - bundledSchemas: JSON Schemas inside the program, by the path that `source.schema` may name when no such file is found.
+    /// - Throws: `DefinitionError` with everything that is wrong with the file.
+    public static func load(
+        path: String, environment: [String: String] = ProcessInfo.processInfo.environment, bundledSchemas: [String: [UInt8]] = [:]
+    ) throws(DefinitionError) -> PipelineDefinition {
+        let log = ProblemLog(file: path)
+        let bytes: [UInt8]
+        do {
+            bytes = try readFile(path, bytesMaximum: fileBytesMaximum)
+        } catch {
+            throw log.error([(.start, "the pipeline file \(error)")])
+        }
+        guard let text = String(validating: bytes, as: UTF8.self) else {
+            let line = validLines(bytes) + 1
+            throw log.error([(Position(line: line, column: 1), "this line is not UTF-8; save the file in that encoding")])
+        }
+        return try parse(text, file: path, environment: environment, bundledSchemas: bundledSchemas)
+    }
+
+    /// The same from text. `file` names it in errors, and schemas are looked for beside it.
+    public static func parse(
+        _ text: String, file: String, environment: [String: String] = ProcessInfo.processInfo.environment,
+        bundledSchemas: [String: [UInt8]] = [:], currentFolder: String = FileManager.default.currentDirectoryPath
+    ) throws(DefinitionError) -> PipelineDefinition {
+        let log = ProblemLog(file: file)
+        let root = try DefinitionNode.parse(text, log: log)
+        let schemas = SchemaFinder(pipelineFile: file, currentFolder: currentFolder, bundled: bundledSchemas)
+        return try DefinitionReader(log: log, environment: environment, schemas: schemas).read(root, sourceText: text)
+    }
+
+    /// The number of lines, from the first, that are UTF-8.
+    private static func validLines(_ bytes: [UInt8]) -> Int {
+        bytes.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false).prefix { String(validating: $0, as: UTF8.self) != nil }.count
+    }
+}
+
+/// Reads a whole regular file of at most so many bytes. The error's text goes on after the file's name: "does not exist".
+func readFile(_ path: String, bytesMaximum: Int) throws(FileProblem) -> [UInt8] {
+    var isFolder: ObjCBool = false
+    guard FileManager.default.fileExists(atPath: path, isDirectory: &isFolder) else { throw FileProblem("does not exist") }
+    if isFolder.boolValue { throw FileProblem("is a folder") }
+    guard let handle = FileHandle(forReadingAtPath: path) else { throw FileProblem("cannot be opened: check its permissions") }
+    defer { try? handle.close() }
+    do {
+        let data = try handle.read(upToCount: bytesMaximum + 1) ?? Data()
+        guard data.count <= bytesMaximum else { throw FileProblem("is larger than \(bytesMaximum >> 10) KiB, the most that is read") }
+        return [UInt8](data)
+    } catch let problem as FileProblem {
+        throw problem
+    } catch {
+        throw FileProblem("cannot be read: \(error.localizedDescription)")
+    }
+}
+
+struct FileProblem: Error, CustomStringConvertible {
+    let description: String
+    init(_ description: String) { self.description = description }
+}

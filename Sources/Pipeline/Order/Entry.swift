@@ -1,0 +1,111 @@
+// The recorded order: what the state of a pipeline is a function of.
+//
+// An entry is a run of events or a command. Entries are recorded with the version that they lead to, in the order in which they were
+// applied; to replay is to apply them again. Their encoding is a stored format: entries are only ever added to it.
+
+import Foundation
+import Learner
+import Model
+
+/// Consecutive offsets of one partition: all events in `first..<next` that the broker has were applied, in order.
+public struct Run: Sendable, Equatable {
+    /// Counts up when the topic is known to have been deleted and created again, for its offsets then mean other events.
+    public var incarnation: UInt32
+    public var partition: Int32
+    public var first: Int64
+    public var next: Int64
+    /// How many of its events were learned, and how many refused. Together they are all that was there.
+    public var learned: UInt32
+    public var refused: UInt32
+
+    public var events: Int { Int(learned) + Int(refused) }
+}
+
+/// Something that is not an event, but that later state depends on. Takes effect at the next event.
+public enum Command: Sendable, Equatable, Codable {
+    /// What is learned, and how: the definition's hash.
+    case define(learningHash: String)
+    /// Partitions are read from these offsets on.
+    case start(partitions: [PartitionStart])
+    /// The monitor compares with these figures from now on.
+    case reference(Reference)
+}
+
+public struct PartitionStart: Sendable, Equatable, Codable {
+    public var partition: Int32
+    public var offset: Int64
+}
+
+/// The figures that live metrics are compared with: the window that ended at a version.
+public struct Reference: Sendable, Equatable, Codable {
+    public var version: UInt64
+    public var window: MetricReport
+}
+
+public enum Entry: Sendable, Equatable {
+    case run(Run)
+    case command(Command)
+
+    /// The entries of one version, as they are stored.
+    static func encode(_ entries: [Entry]) throws -> [UInt8] {
+        var writer = ByteWriter()
+        for entry in entries {
+            switch entry {
+            case .run(let run):
+                writer.append(varint: 1)
+                writer.append(varint: UInt64(run.incarnation))
+                writer.append(varint: UInt64(run.partition))
+                writer.append(varint: UInt64(run.first))
+                writer.append(varint: UInt64(run.next - run.first))
+                writer.append(varint: UInt64(run.learned))
+                writer.append(varint: UInt64(run.refused))
+            case .command(let command):
+                writer.append(varint: 2)
+                writer.append(String(decoding: try Self.json.encode(command), as: UTF8.self))
+            }
+        }
+        return writer.bytes
+    }
+
+    static func decode(_ bytes: [UInt8]) throws -> [Entry] {
+        try bytes.withUnsafeBytes { bytes in
+            var reader = ByteReader(bytes)
+            func number<T: FixedWidthInteger>(_ type: T.Type = T.self) throws -> T {
+                guard let value = T(exactly: try reader.varint()) else { throw FormatError("a number out of range in the order") }
+                return value
+            }
+            var entries: [Entry] = []
+            while reader.remaining > 0 {
+                switch try reader.varint() {
+                case 1:
+                    let incarnation: UInt32 = try number()
+                    let partition: Int32 = try number()
+                    let first: Int64 = try number()
+                    let (next, overflow) = first.addingReportingOverflow(try number())
+                    guard !overflow else { throw FormatError("a run beyond all offsets") }
+                    entries.append(
+                        .run(
+                            Run(
+                                incarnation: incarnation, partition: partition, first: first, next: next, learned: try number(),
+                                refused: try number())))
+                case 2:
+                    entries.append(.command(try decodeJSON(Command.self, try reader.string())))
+                case let kind:
+                    throw FormatError("an entry of unknown kind \(kind): it was recorded by a newer program")
+                }
+            }
+            return entries
+        }
+    }
+
+    /// Sorted keys, so that the same command has the same bytes.
+    static let json: JSONEncoder = {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.sortedKeys]
+        return encoder
+    }()
+
+    static func decodeJSON<T: Decodable>(_ type: T.Type, _ text: String) throws -> T {
+        try JSONDecoder().decode(type, from: Data(text.utf8))
+    }
+}

@@ -1,0 +1,96 @@
+import Foundation
+
+/// A first-in first-out queue of limited length between two threads: a full one makes the producer wait, which is the back-pressure.
+///
+/// `@unchecked Sendable`: every access to the stored properties holds `condition`.
+final class BoundedQueue<Element: Sendable>: @unchecked Sendable {
+    private let condition = NSCondition()
+    private let limit: Int
+    private var elements: [Element] = []
+    private var head = 0
+    private var closed = false
+
+    init(limit: Int) { self.limit = limit }
+
+    /// Waits for room and appends. False, and nothing appended, once the queue is closed.
+    @discardableResult
+    func push(_ element: Element) -> Bool {
+        condition.lock()
+        defer { condition.unlock() }
+        while elements.count - head >= limit, !closed { condition.wait() }
+        guard !closed else { return false }
+        elements.append(element)
+        condition.broadcast()
+        return true
+    }
+
+    /// The oldest element; nil when there is none until `timeout` has passed, or none any more and the queue is closed.
+    func pop(timeout: Duration) -> Element? {
+        condition.lock()
+        defer { condition.unlock() }
+        let deadline = Date(timeIntervalSinceNow: timeout / .seconds(1))
+        while head == elements.count, !closed {
+            guard condition.wait(until: deadline) else { break }
+        }
+        guard head < elements.count else { return nil }
+        let element = elements[head]
+        head += 1
+        if head == elements.count || head >= 64 {
+            elements.removeFirst(head)
+            head = 0
+        }
+        condition.broadcast()
+        return element
+    }
+
+    /// No element enters any more; those within can still be taken out.
+    func close() {
+        condition.lock()
+        closed = true
+        condition.broadcast()
+        condition.unlock()
+    }
+
+    /// Closed, and nothing left within.
+    var isFinished: Bool {
+        condition.lock()
+        defer { condition.unlock() }
+        return closed && head == elements.count
+    }
+
+    var count: Int {
+        condition.lock()
+        defer { condition.unlock() }
+        return elements.count - head
+    }
+}
+
+/// A thread that can be waited for.
+///
+/// `@unchecked Sendable`: a semaphore and an immutable thread.
+final class Worker: @unchecked Sendable {
+    private let finished = DispatchSemaphore(value: 0)
+    private let thread: Thread
+
+    init(_ name: String, _ body: @escaping @Sendable () -> Void) {
+        let finished = finished
+        thread = Thread {
+            body()
+            finished.signal()
+        }
+        thread.name = name
+        thread.stackSize = 4 << 20
+        thread.start()
+    }
+
+    /// Waits for the thread to end; false if it has not by then.
+    @discardableResult
+    func join(timeout: Duration) -> Bool {
+        guard finished.wait(timeout: .now() + (timeout / .seconds(1))) == .success else { return false }
+        finished.signal()
+        return true
+    }
+}
+
+/// Milliseconds since 1970-01-01 UTC, by this machine's clock.
+func nowMilliseconds() -> Int64 { Int64(Date().timeIntervalSince1970 * 1000) }

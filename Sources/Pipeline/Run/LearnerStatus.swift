@@ -1,0 +1,31 @@
+import Foundation
+import Synchronization
+
+/// What a running learner says of itself, for `/metrics`, progress lines and the demo.
+public struct LearnerStatus: Sendable {
+    public enum Phase: String, Sendable { case starting, standby, recovering, learning, stopped }
+
+    public var phase = Phase.starting
+    public var epoch: Int64 = 0
+    /// Events of the whole lineage.
+    public var learned: UInt64 = 0
+    public var refused: UInt64 = 0
+    /// Events learned and refused by this process.
+    public var eventsHere: UInt64 = 0
+    /// The newest version cut, and the newest that is recorded.
+    public var version: UInt64 = 0
+    public var recordedVersion: UInt64 = 0
+    public var metrics: VersionMetrics?
+    public var driftEvents = 0
+    public var publications: UInt64 = 0
+    public var publicationBytes: UInt64 = 0
+    public var publishedVersion: UInt64 = 0
+    public var snapshots = 0
+    public var snapshotVersion: UInt64 = 0
+    /// Events that the broker has and the learner has not, over all partitions.
+    public var lag: Int64 = 0
+    /// The Kafka timestamp of the newest event in a recorded version.
+    public var newestEventMilliseconds: Int64 = 0
+    /// The version reached by recovery, and the one it goes to.
+    public var recovered: (version: UInt64, target: UInt64) = (0, 0)
+}

@@ -1,0 +1,216 @@
+// Sends versions to the serving nodes. Publications are numbered; a patch changes exactly the publication before it. Whenever it is not
+// certain that the one before has arrived (a new learner, a failed send), the next goes out whole: a notice, then the image.
+
+import Atomics
+import Foundation
+import KafkaClient
+import Learner
+import Model
+
+/// A version's content, taken by the learning thread at the cut.
+struct PublicationJob: Sendable {
+    var version: UInt64
+    var hash: ImageHash
+    var window: MetricReport?
+    var newestEventMilliseconds: Int64
+    /// The blocks changed since the job before, with their bytes.
+    var indices: [UInt32]
+    var blocks: [UInt8]
+    var moments: [Moment]
+    /// All blocks, when the publisher had asked for them.
+    var image: [UInt8]?
+
+    /// - Parameter whole: also take the whole image.
+    init(version: UInt64, hash: ImageHash, metrics: VersionMetrics, newestEventMilliseconds: Int64, image: Image, whole: Bool) {
+        self.version = version
+        self.hash = hash
+        window = metrics.window
+        self.newestEventMilliseconds = newestEventMilliseconds
+        indices = image.takeUnpublished()
+        let all = image.blockBytes
+        let size = Int8Block.byteCount
+        blocks = [UInt8](unsafeUninitializedCapacity: indices.count * size) { [indices] buffer, count in
+            for (position, index) in indices.enumerated() {
+                let block = UnsafeRawBufferPointer(rebasing: all[Int(index) * size..<(Int(index) + 1) * size])
+                UnsafeMutableRawBufferPointer(rebasing: UnsafeMutableRawBufferPointer(buffer)[position * size..<(position + 1) * size])
+                    .copyMemory(from: block)
+            }
+            count = indices.count * size
+        }
+        moments = (0..<image.moments.count).map { image.moments.pointer[$0] }
+        self.image = whole ? Array(all) : nil
+    }
+}
+
+extension PipelineDefinition {
+    /// The start of `meaningHash`, as publications carry it.
+    public var meaning: UInt64 { UInt64(meaningHash.prefix(16), radix: 16) ?? 0 }
+}
+
+/// Turns jobs into publications and sends them. `publish` is for one thread; the flags are for any.
+final class Publisher: Sendable {
+    static let timeout = Duration.seconds(30)
+
+    private let producer: KafkaProducer
+    private let deliveries: Deliveries
+    private let versionsTopic: String
+    private let imagesTopic: String
+    private let bits: Int
+    private let meaning: UInt64
+    private let epoch: Int64
+    /// How many jobs are under way; the learning thread attaches no more while there are two, and the changes gather.
+    let underWay = ManagedAtomic<Int>(0)
+    /// The next job must have the whole image.
+    let wantsImage = ManagedAtomic<Bool>(true)
+    private let state: Locked<State>
+
+    private struct State {
+        var sequence: UInt64
+        /// What nodes hold; nil when nobody knows.
+        var hash: ImageHash?
+        var patchBytes = 0
+        var imageBytes = 0
+    }
+
+    init(
+        topic: String, bits: Int, meaning: UInt64, epoch: Int64, lastSequence: UInt64, producer: KafkaProducer, deliveries: Deliveries
+    ) {
+        versionsTopic = "\(topic).versions"
+        imagesTopic = "\(topic).images"
+        self.bits = bits
+        self.meaning = meaning
+        self.epoch = epoch
+        self.producer = producer
+        self.deliveries = deliveries
+        state = Locked(State(sequence: lastSequence))
+    }
+
+    /// Sends a job as the next publication and waits until the broker has it.
+    ///
+    /// - Returns: what was sent; nothing for a patch whose base may not have arrived, for then the whole image is asked for.
+    /// - Throws: when it was not sent for certain; the whole image is asked for then too.
+    func publish(_ job: PublicationJob) throws -> [SentPublication] {
+        var state = state.value
+        let base = state.hash.map { (sequence: state.sequence, hash: $0) }
+        guard base != nil || job.image != nil else {
+            wantsImage.store(true, ordering: .relaxed)
+            return []
+        }
+        state.sequence += 1
+        do {
+            let sent = try send(job, base: base, &state)
+            state.hash = job.hash
+            self.state.value = state
+            // A node that comes late reads the image and then the patches: never many more bytes of these than of the image.
+            if state.patchBytes > max(2 * state.imageBytes, 1 << 20) { wantsImage.store(true, ordering: .relaxed) }
+            return sent
+        } catch {
+            state.hash = nil
+            self.state.value = state
+            wantsImage.store(true, ordering: .relaxed)
+            throw error
+        }
+    }
+
+    private func send(
+        _ job: PublicationJob, base: (sequence: UInt64, hash: ImageHash)?, _ state: inout State
+    ) throws -> [SentPublication] {
+        var publication = Publication(
+            epoch: UInt64(epoch), sequence: state.sequence, version: job.version, hash: job.hash, meaning: meaning,
+            newestEventMilliseconds: job.newestEventMilliseconds,
+            content: base.map {
+                .patch(base: $0.sequence, baseHash: $0.hash, indices: job.indices, blocks: job.blocks, moments: job.moments)
+            } ?? .notice)
+        var sent: [SentPublication] = []
+        let (last, first) = try send(publication, to: versionsTopic, blocks: job.indices.count, base: base?.sequence)
+        state.patchBytes += first.bytes
+        sent.append(first)
+        if let image = job.image {
+            publication.followOffset = last + 1
+            publication.content = .image(bits: bits, blocks: image, moments: job.moments)
+            let (_, whole) = try send(publication, to: imagesTopic, blocks: image.count / Int8Block.byteCount, base: nil)
+            sent.append(whole)
+            state.imageBytes = whole.bytes
+            state.patchBytes = 0
+        }
+        return sent
+    }
+
+    /// The offset of the last message, and what was sent.
+    private func send(_ publication: Publication, to topic: String, blocks: Int, base: UInt64?) throws -> (Int64, SentPublication) {
+        let messages = try publication.messages()
+        let token = deliveries.expect(messages.count)
+        var bytes = 0
+        for message in messages {
+            bytes += message.value.count
+            try producer.produce(
+                topic: topic, partition: 0, key: message.key.map { Array($0.utf8) }, value: message.value, token: token,
+                timeout: Self.timeout)
+        }
+        let offset = try deliveries.wait(token, timeout: Self.timeout)
+        let kind =
+            switch publication.content {
+            case .patch: "patch"
+            case .image: "image"
+            case .notice: "notice"
+            }
+        return (
+            offset,
+            SentPublication(
+                sequence: publication.sequence, version: publication.version, epoch: epoch, kind: kind, base: base, hash: publication.hash,
+                blocks: kind == "notice" ? 0 : blocks, messages: messages.count, bytes: bytes)
+        )
+    }
+}
+
+/// Waits for the delivery reports of messages sent together.
+final class Deliveries: @unchecked Sendable {
+    // `@unchecked Sendable`: all access to `open` and `nextToken` holds `condition`.
+    private let condition = NSCondition()
+    private var open: [UInt64: (remaining: Int, offset: Int64, error: KafkaError?)] = [:]
+    private var nextToken: UInt64 = 1
+
+    /// A token for so many messages; 0 is for messages that nobody waits for.
+    func expect(_ count: Int) -> UInt64 {
+        condition.lock()
+        defer { condition.unlock() }
+        defer { nextToken += 1 }
+        open[nextToken] = (count, -1, nil)
+        return nextToken
+    }
+
+    func report(_ report: DeliveryReport) {
+        guard report.token != 0 else { return }
+        condition.lock()
+        defer { condition.unlock() }
+        guard var entry = open[report.token] else { return }
+        entry.remaining -= 1
+        entry.offset = max(entry.offset, report.offset)
+        entry.error = entry.error ?? report.error
+        open[report.token] = entry
+        condition.broadcast()
+    }
+
+    /// Waits until all messages of the token are delivered; returns the largest offset.
+    /// - Throws: the first delivery's error, or that they were not delivered in time.
+    func wait(_ token: UInt64, timeout: Duration) throws -> Int64 {
+        condition.lock()
+        defer { condition.unlock() }
+        defer { open[token] = nil }
+        let deadline = Date(timeIntervalSinceNow: timeout / .seconds(1))
+        while let entry = open[token], entry.remaining > 0 {
+            guard condition.wait(until: deadline) else {
+                throw ShellError("\(entry.remaining) messages were not acknowledged by the broker within \(timeout)")
+            }
+        }
+        guard let entry = open[token] else { return -1 }
+        if let error = entry.error { throw error }
+        return entry.offset
+    }
+}
+
+/// Something outside did not do what was needed.
+public struct ShellError: Error, CustomStringConvertible, Sendable {
+    public let description: String
+    init(_ description: String) { self.description = description }
+}

@@ -1,0 +1,144 @@
+// Records what the learning thread cut, in order, and then lets out what belongs to it: dead letters, the offsets for lag tools, a
+// snapshot, a publication. Nothing leaves before its version is recorded. A database that is away delays all this, for a bounded time;
+// the queue before it is bounded too, so the learner waits in the end, and Kafka keeps the rest.
+
+import Foundation
+import KafkaClient
+import Logging
+import PostgresClient
+
+/// What one cut hands over.
+struct RecordItem: Sendable {
+    /// Nil for a publication of a version that is recorded already.
+    var sealed: SealedVersion?
+    var deadLetters: [DeadLetter] = []
+    var publication: PublicationJob?
+    /// The whole state, and why it is stored.
+    var snapshot: (state: [UInt8], reason: String)?
+    var newestEventMilliseconds: Int64 = 0
+}
+
+/// Used by the recording thread alone.
+final class Recorder {
+    /// How long a database may be away before the learner gives up.
+    static let outageMaximum = Duration.seconds(60)
+    private static let deadLetterBytesMaximum = 7 << 20
+
+    private let definition: PipelineDefinition
+    private let url: String
+    private let epoch: Int64
+    private var store: Store
+    private let producer: KafkaProducer
+    private let deliveries: Deliveries
+    private let topic: String
+    private let deadLetterTopic: String?
+    private let logger: Logger
+    private var effectsVersion: UInt64
+
+    init(
+        definition: PipelineDefinition, epoch: Int64, effectsVersion: UInt64, producer: KafkaProducer, deliveries: Deliveries, logger: Logger
+    ) throws {
+        self.definition = definition
+        self.epoch = epoch
+        self.effectsVersion = effectsVersion
+        self.producer = producer
+        self.deliveries = deliveries
+        self.logger = logger
+        url = try definition.postgresURL()
+        topic = try definition.source.kafka().topic
+        deadLetterTopic = try definition.deadLetterTopic?.get()
+        store = try Store(url: url, pipeline: definition.name, purpose: "record")
+    }
+
+    func close() { store.close() }
+
+    /// Records the version, then sends its dead letters.
+    func record(_ sealed: SealedVersion, deadLetters: [DeadLetter]) throws {
+        let letters = deadLetterTopic == nil ? [] : deadLetters.filter { $0.refusal.reason != .duplicate }
+        if letters.isEmpty, effectsVersion == sealed.version - 1 { effectsVersion = sealed.version }
+        try retrying("recording version \(sealed.version)") { store in
+            try store.record(sealed, epoch: epoch, learningHash: definition.learningHash, effectsVersion: effectsVersion)
+        }
+        if !letters.isEmpty {
+            try send(letters, version: sealed.version)
+            effectsVersion = sealed.version
+        }
+    }
+
+    func record(_ publications: [SentPublication]) throws {
+        try retrying("recording a publication") { store in
+            for publication in publications { try store.record(publication) }
+        }
+    }
+
+    /// The version is recorded by now, so its letters may leave; they leave again after a crash, keyed by their source position.
+    func send(_ letters: [DeadLetter], version: UInt64) throws {
+        guard let deadLetterTopic else { return }
+        let token = deliveries.expect(letters.count)
+        for letter in letters {
+            var headers: [(name: String, value: [UInt8])] = [
+                ("freshet-reason", Array(letter.refusal.reason.rawValue.utf8)),
+                ("freshet-detail", Array(letter.refusal.detail.utf8)),
+                ("freshet-pipeline", Array(definition.name.utf8)),
+                ("freshet-topic", Array(topic.utf8)),
+                ("freshet-partition", Array(String(letter.partition).utf8)),
+                ("freshet-offset", Array(String(letter.offset).utf8)),
+                ("freshet-version", Array(String(version).utf8)),
+            ]
+            if let field = letter.refusal.field { headers.append(("freshet-field", Array(field.utf8))) }
+            var value = letter.value
+            if let size = value?.count, size > Self.deadLetterBytesMaximum {
+                value = value.map { Array($0.prefix(Self.deadLetterBytesMaximum)) }
+                headers.append(("freshet-truncated-from", Array(String(size).utf8)))
+            }
+            try producer.produce(
+                topic: deadLetterTopic, key: Array("\(topic)/\(letter.partition)/\(letter.offset)".utf8), value: value, headers: headers,
+                token: token, timeout: Publisher.timeout)
+        }
+        do {
+            _ = try deliveries.wait(token, timeout: Publisher.timeout)
+        } catch {
+            throw ShellError("dead letters of version \(version) to \(deadLetterTopic): \(error)")
+        }
+    }
+
+    /// What was recovered: dead letters of versions that may not have left before.
+    func sendAgain(_ letters: [(version: UInt64, letter: DeadLetter)]) throws {
+        let due = letters.filter { $0.letter.refusal.reason != .duplicate }
+        for (version, group) in Dictionary(grouping: due, by: \.version).sorted(by: { $0.key < $1.key }) {
+            try send(group.map(\.letter), version: version)
+        }
+    }
+
+    /// Tries again over a new connection while the database is away. What it does must be harmless to do twice.
+    private func retrying(_ what: String, _ body: (Store) throws -> Void) throws {
+        let deadline = ContinuousClock.now + Self.outageMaximum
+        var wait = 0.05
+        while true {
+            do {
+                if store.connection.isBroken { store = try Store(url: url, pipeline: definition.name, purpose: "record") }
+                return try body(store)
+            } catch let error as PostgresError where error.isOutage {
+                guard ContinuousClock.now < deadline else {
+                    throw ShellError("\(what): the database has been away for \(Self.outageMaximum): \(error)")
+                }
+                logger.warning("\(what): \(error); trying again")
+                store.close()
+                Thread.sleep(forTimeInterval: wait)
+                wait = min(wait * 2, 2)
+            }
+        }
+    }
+}
+
+extension PostgresError {
+    /// The database may come back: the same statement can succeed later.
+    var isOutage: Bool {
+        switch kind {
+        case .connect, .timeout, .connectionLost, .commitOutcomeUnknown: true
+        // Shutting down, starting up, out of connections, out of disk or memory.
+        case .query: sqlState.map { $0.hasPrefix("57P") || $0.hasPrefix("53") || $0.hasPrefix("08") } ?? false
+        default: false
+        }
+    }
+}

@@ -1,0 +1,249 @@
+// Asking the history. What these return is what `--json` prints: the keys are an interface.
+
+import Foundation
+import Learner
+import PostgresClient
+
+/// A version in a list.
+public struct VersionSummary: Sendable, Codable {
+    public var version: UInt64
+    public var parent: UInt64
+    /// ISO 8601, UTC.
+    public var createdAt: String
+    public var epoch: Int64
+    public var learned: Int64
+    public var refused: Int64
+    public var imageHash: String
+    public var metrics: VersionMetrics
+    /// It has a snapshot.
+    public var snapshot: Bool
+    /// The publication that carried it; absent if none did.
+    public var publication: Int64?
+    public var driftEvents: Int64
+
+    enum CodingKeys: String, CodingKey {
+        case version, parent, epoch, learned, refused, metrics, snapshot, publication
+        case createdAt = "created_at"
+        case imageHash = "image_hash"
+        case driftEvents = "drift_events"
+    }
+}
+
+/// All that is known of one version.
+public struct VersionDetail: Sendable, Codable {
+    public var summary: VersionSummary
+    public var learningHash: String
+    public var semantics: Int64
+    public var inputHash: String
+    public var traceHash: String
+    public var positions: [PartitionStart]
+    public var runs: [RunSummary]
+    public var commands: [Command]
+    public var drift: [RecordedDrift]
+
+    public struct RunSummary: Sendable, Codable {
+        public var partition: Int32
+        public var first: Int64
+        public var next: Int64
+        public var learned: UInt32
+        public var refused: UInt32
+    }
+
+    enum CodingKeys: String, CodingKey {
+        case positions, runs, commands, drift, semantics
+        case learningHash = "learning_hash"
+        case inputHash = "input_hash"
+        case traceHash = "trace_hash"
+    }
+
+    /// One flat object: the summary's keys and these.
+    public func encode(to encoder: any Encoder) throws {
+        try summary.encode(to: encoder)
+        var container = encoder.container(keyedBy: CodingKeys.self)
+        try container.encode(learningHash, forKey: .learningHash)
+        try container.encode(semantics, forKey: .semantics)
+        try container.encode(inputHash, forKey: .inputHash)
+        try container.encode(traceHash, forKey: .traceHash)
+        try container.encode(positions, forKey: .positions)
+        try container.encode(runs, forKey: .runs)
+        try container.encode(commands, forKey: .commands)
+        try container.encode(drift, forKey: .drift)
+    }
+
+    public init(from decoder: any Decoder) throws {
+        summary = try VersionSummary(from: decoder)
+        let container = try decoder.container(keyedBy: CodingKeys.self)
+        learningHash = try container.decode(String.self, forKey: .learningHash)
+        semantics = try container.decode(Int64.self, forKey: .semantics)
+        inputHash = try container.decode(String.self, forKey: .inputHash)
+        traceHash = try container.decode(String.self, forKey: .traceHash)
+        positions = try container.decode([PartitionStart].self, forKey: .positions)
+        runs = try container.decode([RunSummary].self, forKey: .runs)
+        commands = try container.decode([Command].self, forKey: .commands)
+        drift = try container.decode([RecordedDrift].self, forKey: .drift)
+    }
+
+    init(
+        summary: VersionSummary, learningHash: String, semantics: Int64, inputHash: String, traceHash: String, positions: [PartitionStart],
+        runs: [RunSummary], commands: [Command], drift: [RecordedDrift]
+    ) {
+        self.summary = summary
+        self.learningHash = learningHash
+        self.semantics = semantics
+        self.inputHash = inputHash
+        self.traceHash = traceHash
+        self.positions = positions
+        self.runs = runs
+        self.commands = commands
+        self.drift = drift
+    }
+}
+
+/// A drift event as it was recorded.
+public struct RecordedDrift: Sendable, Codable {
+    public var detector: String
+    public var partition: Int64
+    public var offset: Int64
+    public var version: UInt64
+    public var recordedAt: String
+    public var errorBefore: Double
+    public var errorAfter: Double
+    public var eventsBefore: Int64
+    public var eventsAfter: Int64
+    public var before: MetricReport?
+    public var after: MetricReport?
+    public var reference: Reference?
+
+    enum CodingKeys: String, CodingKey {
+        case detector, partition, offset, version, before, after, reference
+        case recordedAt = "recorded_at"
+        case errorBefore = "error_before"
+        case errorAfter = "error_after"
+        case eventsBefore = "events_before"
+        case eventsAfter = "events_after"
+    }
+}
+
+/// What a serving node said last.
+public struct NodeReportRow: Sendable, Codable {
+    public var node: String
+    public var address: String
+    public var version: UInt64
+    public var publication: Int64
+    public var imageHash: String
+    public var swaps: Int64
+    public var swappedAt: String
+    public var swapMicroseconds: Int64
+    public var reportedAt: String
+    /// How long ago it reported, by the database's clock.
+    public var reportedAgoSeconds: Double
+    /// How many versions it is behind the newest recorded one.
+    public var versionsBehind: Int64
+
+    enum CodingKeys: String, CodingKey {
+        case node, address, version, publication, swaps
+        case imageHash = "image_hash"
+        case swappedAt = "swapped_at"
+        case swapMicroseconds = "swap_us"
+        case reportedAt = "reported_at"
+        case reportedAgoSeconds = "reported_ago_s"
+        case versionsBehind = "versions_behind"
+    }
+}
+
+extension Store {
+    private static func time(_ column: String) -> String {
+        "to_char(\(column) AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"')"
+    }
+
+    private static let summaryColumns = """
+        v.version, v.parent, \(time("v.created_at")) AS created_at, v.epoch, v.learned, v.refused, v.image_hash, v.metrics::text AS metrics,
+        EXISTS (SELECT 1 FROM freshet.snapshots s WHERE s.pipeline = v.pipeline AND s.version = v.version) AS snapshot,
+        (SELECT max(publication) FROM freshet.publications p WHERE p.pipeline = v.pipeline AND p.version = v.version) AS publication,
+        (SELECT count(*) FROM freshet.drift_events d WHERE d.pipeline = v.pipeline AND d.version = v.version) AS drift_events
+        """
+
+    private static func summary(_ row: PGRow) throws -> VersionSummary {
+        VersionSummary(
+            version: UInt64(try row.int("version")), parent: UInt64(try row.int("parent")), createdAt: try row.string("created_at"),
+            epoch: try row.int("epoch"), learned: try row.int("learned"), refused: try row.int("refused"),
+            imageHash: try row.string("image_hash"), metrics: try Entry.decodeJSON(VersionMetrics.self, try row.string("metrics")),
+            snapshot: try row.bool("snapshot"), publication: try row.optionalInt("publication"), driftEvents: try row.int("drift_events"))
+    }
+
+    /// The newest versions, newest first.
+    public func log(limit: Int, before: UInt64? = nil) throws -> [VersionSummary] {
+        try connection.query(
+            """
+            SELECT \(Self.summaryColumns) FROM freshet.versions v
+            WHERE v.pipeline = $1 AND v.version < $2 ORDER BY v.version DESC LIMIT $3
+            """, [.text(pipeline), .int(before.map(Int64.init) ?? .max), .int(Int64(limit))], timeout: Self.timeout
+        ).map(Self.summary)
+    }
+
+    /// One version; nil if there is none of this number.
+    public func show(version: UInt64) throws -> VersionDetail? {
+        let rows = try connection.query(
+            """
+            SELECT \(Self.summaryColumns), v.learning_hash, v.semantics, v.input_hash, v.trace_hash, v.positions, v.entries
+            FROM freshet.versions v WHERE v.pipeline = $1 AND v.version = $2
+            """, [.text(pipeline), .int(Int64(version))], timeout: Self.timeout)
+        guard let row = rows.first else { return nil }
+        let entries = try Entry.decode(try row.bytes("entries"))
+        let hex = { (value: Int64) in String(UInt64(bitPattern: value), radix: 16) }
+        return VersionDetail(
+            summary: try Self.summary(row), learningHash: try row.string("learning_hash"), semantics: try row.int("semantics"),
+            inputHash: hex(try row.int("input_hash")), traceHash: hex(try row.int("trace_hash")),
+            positions: Self.positions(try row.intArray("positions")),
+            runs: entries.compactMap { entry in
+                guard case .run(let run) = entry else { return nil }
+                return .init(partition: run.partition, first: run.first, next: run.next, learned: run.learned, refused: run.refused)
+            },
+            commands: entries.compactMap { entry in
+                guard case .command(let command) = entry else { return nil }
+                return command
+            },
+            drift: try drift(limit: 100, version: version))
+    }
+
+    /// The newest drift events, newest first; of one version if it is given.
+    public func drift(limit: Int, version: UInt64? = nil) throws -> [RecordedDrift] {
+        try connection.query(
+            """
+            SELECT detector, partition, "offset", version, \(Self.time("recorded_at")) AS recorded_at, error_before, error_after,
+                events_before, events_after, before::text AS before, after::text AS after, reference::text AS reference
+            FROM freshet.drift_events WHERE pipeline = $1 AND ($2::bigint IS NULL OR version = $2)
+            ORDER BY version DESC, partition, "offset" DESC LIMIT $3
+            """, [.text(pipeline), version.map { .int(Int64($0)) } ?? .null, .int(Int64(limit))], timeout: Self.timeout
+        ).map { row in
+            RecordedDrift(
+                detector: try row.string("detector"), partition: try row.int("partition"), offset: try row.int("offset"),
+                version: UInt64(try row.int("version")), recordedAt: try row.string("recorded_at"),
+                errorBefore: try row.double("error_before"), errorAfter: try row.double("error_after"),
+                eventsBefore: try row.int("events_before"), eventsAfter: try row.int("events_after"),
+                before: try row.optionalString("before").map { try Entry.decodeJSON(MetricReport.self, $0) },
+                after: try row.optionalString("after").map { try Entry.decodeJSON(MetricReport.self, $0) },
+                reference: try row.optionalString("reference").map { try Entry.decodeJSON(Reference.self, $0) })
+        }
+    }
+
+    /// What every node serves.
+    public func nodes() throws -> [NodeReportRow] {
+        try connection.query(
+            """
+            SELECT node, address, version, publication, image_hash, swaps, \(Self.time("swapped_at")) AS swapped_at, swap_microseconds,
+                \(Self.time("reported_at")) AS reported_at,
+                extract(epoch FROM clock_timestamp() - reported_at)::double precision AS ago,
+                coalesce((SELECT max(v.version) FROM freshet.versions v WHERE v.pipeline = n.pipeline), 0) - version AS behind
+            FROM freshet.nodes n WHERE pipeline = $1 ORDER BY node
+            """, [.text(pipeline)], timeout: Self.timeout
+        ).map { row in
+            NodeReportRow(
+                node: try row.string("node"), address: try row.string("address"), version: UInt64(try row.int("version")),
+                publication: try row.int("publication"), imageHash: try row.string("image_hash"), swaps: try row.int("swaps"),
+                swappedAt: try row.string("swapped_at"), swapMicroseconds: try row.int("swap_microseconds"),
+                reportedAt: try row.string("reported_at"), reportedAgoSeconds: try row.double("ago"),
+                versionsBehind: try row.int("behind"))
+        }
+    }
+}

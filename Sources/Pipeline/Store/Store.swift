@@ -1,0 +1,240 @@
+// The history in PostgreSQL. Invariants:
+//   - a version's row, its commands and its drift events are written in one transaction that holds the pipeline's row and has checked
+//     the lease's epoch, so a learner that lost its lease writes nothing;
+//   - (lineage, parent) is unique, so two learners cannot both continue a version;
+//   - what was written under an outcome that is not known is read before it is written again.
+
+import Foundation
+import Learner
+import Model
+import PostgresClient
+
+/// Why the history does not allow what was asked.
+public struct StoreError: Error, CustomStringConvertible, Sendable {
+    public enum Kind: Sendable { case leaseLost, conflict, missing, damaged }
+    public let kind: Kind
+    public let description: String
+    init(_ kind: Kind, _ description: String) {
+        self.kind = kind
+        self.description = description
+    }
+}
+
+/// A version as it was recorded.
+public struct RecordedVersion: Sendable {
+    public var version: UInt64
+    public var semantics: Int
+    public var learningHash: String
+    public var entries: [Entry]
+    public var hashes: VersionHashes
+    public var positions: [PartitionStart]
+}
+
+/// One pipeline's part of the database, over one connection. Used by one thread at a time.
+public final class Store {
+    static let timeout = Duration.seconds(30)
+    /// How many snapshots are kept.
+    static let snapshotsKept = 10
+
+    public let pipeline: String
+    let connection: PostgresConnection
+
+    public init(url: String, pipeline: String, purpose: String, timeout: Duration = .seconds(10)) throws {
+        self.pipeline = pipeline
+        connection = try PostgresConnection.connect(url, applicationName: "freshet \(purpose)", timeout: timeout)
+    }
+
+    public func close() { connection.close() }
+
+    // MARK: Versions
+
+    /// Makes the pipeline's row if there is none, and keeps the file's text.
+    func register(_ definition: PipelineDefinition) throws {
+        _ = try connection.execute(
+            "INSERT INTO freshet.pipelines (pipeline) VALUES ($1) ON CONFLICT DO NOTHING", [.text(pipeline)], timeout: Self.timeout)
+        _ = try connection.execute(
+            "INSERT INTO freshet.definitions (pipeline, learning_hash, source) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
+            [.text(pipeline), .text(definition.learningHash), .text(definition.sourceText)], timeout: Self.timeout)
+    }
+
+    /// The newest recorded version; 0 if there is none.
+    public func newestVersion() throws -> UInt64 {
+        let rows = try connection.query(
+            "SELECT coalesce(max(version), 0) AS version FROM freshet.versions WHERE pipeline = $1", [.text(pipeline)],
+            timeout: Self.timeout)
+        return UInt64(try rows.first?.int("version") ?? 0)
+    }
+
+    /// Up to which version dead letters have left.
+    func effectsVersion() throws -> UInt64 {
+        let rows = try connection.query(
+            "SELECT effects_version FROM freshet.pipelines WHERE pipeline = $1", [.text(pipeline)], timeout: Self.timeout)
+        return UInt64(try rows.first?.int("effects_version") ?? 0)
+    }
+
+    /// The versions after `version` in order, at most `limit` of them.
+    func versions(after version: UInt64, limit: Int) throws -> [RecordedVersion] {
+        try connection.query(
+            """
+            SELECT version, semantics, learning_hash, entries, positions, input_hash, trace_hash, image_hash
+            FROM freshet.versions WHERE pipeline = $1 AND version > $2 ORDER BY version LIMIT $3
+            """, [.text(pipeline), .int(Int64(version)), .int(Int64(limit))], timeout: Self.timeout
+        ).map { row in
+            let version = UInt64(try row.int("version"))
+            guard let image = ImageHash(try row.string("image_hash")) else {
+                throw StoreError(.damaged, "version \(version) of \(pipeline) has an image hash that is none")
+            }
+            return RecordedVersion(
+                version: version, semantics: Int(try row.int("semantics")), learningHash: try row.string("learning_hash"),
+                entries: try Entry.decode(try row.bytes("entries")),
+                hashes: VersionHashes(
+                    image: image, trace: UInt64(bitPattern: try row.int("trace_hash")), input: UInt64(bitPattern: try row.int("input_hash"))),
+                positions: Self.positions(try row.intArray("positions")))
+        }
+    }
+
+    /// The window of metrics that ended at a version; nil if there is no such version, or it had scored nothing.
+    func window(ofVersion version: UInt64) throws -> MetricReport? {
+        let rows = try connection.query(
+            "SELECT metrics::text AS metrics FROM freshet.versions WHERE pipeline = $1 AND version = $2",
+            [.text(pipeline), .int(Int64(version))], timeout: Self.timeout)
+        return try rows.first.flatMap { try Entry.decodeJSON(VersionMetrics.self, try $0.string("metrics")).window }
+    }
+
+    static func positions(_ array: [Int64]) -> [PartitionStart] {
+        stride(from: 0, to: array.count - 1, by: 2).map { PartitionStart(partition: Int32(array[$0]), offset: array[$0 + 1]) }
+    }
+
+    /// Records a version and what belongs to it. Recording the same version twice is harmless.
+    ///
+    /// - Throws: `StoreError.leaseLost` if another learner has the lease, `.conflict` if another version has this parent.
+    func record(_ sealed: SealedVersion, epoch: Int64, learningHash: String, effectsVersion: UInt64) throws {
+        let version = PGValue.int(Int64(sealed.version))
+        do {
+            try connection.transaction(timeout: Self.timeout) { connection in
+                let held = try connection.execute(
+                    "UPDATE freshet.pipelines SET effects_version = $3 WHERE pipeline = $1 AND epoch = $2",
+                    [.text(pipeline), .int(epoch), .int(Int64(effectsVersion))], timeout: Self.timeout)
+                guard held == 1 else {
+                    throw StoreError(.leaseLost, "another learner has taken over \(pipeline): version \(sealed.version) is not recorded")
+                }
+                let isNew = try connection.execute(
+                    """
+                    INSERT INTO freshet.versions (pipeline, version, parent, epoch, semantics, learning_hash, learned, refused, entries,
+                        positions, input_hash, trace_hash, image_hash, metrics)
+                    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+                    ON CONFLICT DO NOTHING
+                    """,
+                    [
+                        .text(pipeline), version, .int(Int64(sealed.version) - 1), .int(epoch), .int(Int64(StateMachine.semantics)),
+                        .text(learningHash), .int(Int64(sealed.learned)), .int(Int64(sealed.refused)),
+                        .bytes(try Entry.encode(sealed.entries)),
+                        .intArray(sealed.positions.flatMap { [Int64($0.partition), $0.offset] }),
+                        .int(Int64(bitPattern: sealed.hashes.input)), .int(Int64(bitPattern: sealed.hashes.trace)),
+                        .text(sealed.hashes.image.description), .json(try Self.json(sealed.metrics)),
+                    ], timeout: Self.timeout)
+                guard isNew == 1 else { return try checkRecorded(sealed) }
+                for (ordinal, entry) in sealed.entries.enumerated() {
+                    guard case .command(let command) = entry else { continue }
+                    _ = try connection.execute(
+                        "INSERT INTO freshet.commands (pipeline, version, ordinal, kind, command) VALUES ($1, $2, $3, $4, $5)",
+                        [.text(pipeline), version, .int(Int64(ordinal)), .text(command.kind), .json(try Self.json(command))],
+                        timeout: Self.timeout)
+                }
+                for event in sealed.driftEvents { try insert(event, version: version) }
+            }
+        } catch let error as PostgresError where error.sqlState == "23505" {
+            throw StoreError(.conflict, "another version of \(pipeline) has version \(sealed.version - 1) as its parent: \(error.message)")
+        }
+    }
+
+    /// The row is there already: after a COMMIT whose outcome was not known it must be ours.
+    private func checkRecorded(_ sealed: SealedVersion) throws {
+        let recorded = try versions(after: sealed.version - 1, limit: 1).first
+        guard recorded?.version == sealed.version, recorded?.hashes == sealed.hashes, recorded?.entries == sealed.entries else {
+            throw StoreError(.conflict, "version \(sealed.version) of \(pipeline) was recorded by another learner with other content")
+        }
+    }
+
+    private func insert(_ event: DriftEvent, version: PGValue) throws {
+        _ = try connection.execute(
+            """
+            INSERT INTO freshet.drift_events (pipeline, partition, "offset", detector, version, error_before, error_after, events_before,
+                events_after, before, after, reference)
+            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) ON CONFLICT DO NOTHING
+            """,
+            [
+                .text(pipeline), .int(Int64(event.partition)), .int(event.offset), .text(event.detector), version,
+                .double(event.errorBefore), .double(event.errorAfter), .int(Int64(event.eventsBefore)), .int(Int64(event.eventsAfter)),
+                try event.before.map { .json(try Self.json($0)) } ?? .null, try event.after.map { .json(try Self.json($0)) } ?? .null,
+                try event.reference.map { .json(try Self.json($0)) } ?? .null,
+            ], timeout: Self.timeout)
+    }
+
+    // MARK: Publications and nodes
+
+    /// The number of the newest publication; 0 if there is none.
+    func newestPublication() throws -> UInt64 {
+        let rows = try connection.query(
+            "SELECT coalesce(max(publication), 0) AS publication FROM freshet.publications WHERE pipeline = $1", [.text(pipeline)],
+            timeout: Self.timeout)
+        return UInt64(try rows.first?.int("publication") ?? 0)
+    }
+
+    func record(_ publication: SentPublication) throws {
+        _ = try connection.execute(
+            """
+            INSERT INTO freshet.publications (pipeline, publication, version, epoch, kind, base, image_hash, blocks, messages, bytes)
+            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT DO NOTHING
+            """,
+            [
+                .text(pipeline), .int(Int64(publication.sequence)), .int(Int64(publication.version)), .int(publication.epoch),
+                .text(publication.kind), publication.base.map { .int(Int64($0)) } ?? .null, .text(publication.hash.description),
+                .int(Int64(publication.blocks)), .int(Int64(publication.messages)), .int(Int64(publication.bytes)),
+            ], timeout: Self.timeout)
+    }
+
+    /// Keeps what a node says of itself.
+    public func report(
+        node: String, address: String, version: UInt64, publication: UInt64, imageHash: ImageHash, swaps: UInt64,
+        swappedAtMilliseconds: Int64, swapMicroseconds: Int64
+    ) throws {
+        _ = try connection.execute(
+            """
+            INSERT INTO freshet.nodes (pipeline, node, address, version, publication, image_hash, swaps, swapped_at, swap_microseconds)
+            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+            ON CONFLICT (pipeline, node) DO UPDATE SET address = $3, version = $4, publication = $5, image_hash = $6, swaps = $7,
+                swapped_at = $8, swap_microseconds = $9, reported_at = clock_timestamp()
+            """,
+            [
+                .text(pipeline), .text(node), .text(address), .int(Int64(version)), .int(Int64(publication)),
+                .text(imageHash.description), .int(Int64(swaps)), .timestamp(microsecondsSinceEpoch: swappedAtMilliseconds * 1000),
+                .int(swapMicroseconds),
+            ], timeout: Self.timeout)
+    }
+
+    static func json(_ value: some Encodable) throws -> String { String(decoding: try Entry.json.encode(value), as: UTF8.self) }
+}
+
+/// A publication that has left.
+struct SentPublication: Sendable {
+    var sequence: UInt64
+    var version: UInt64
+    var epoch: Int64
+    var kind: String
+    var base: UInt64?
+    var hash: ImageHash
+    var blocks: Int
+    var messages: Int
+    var bytes: Int
+}
+
+extension Command {
+    var kind: String {
+        switch self {
+        case .define: "define"
+        case .start: "start"
+        case .reference: "reference"
+        }
+    }
+}

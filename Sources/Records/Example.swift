@@ -1,0 +1,198 @@
+// What decoding makes of events, in flat buffers that are used again and again: steady state allocates nothing.
+//
+// An example's features and scaled numbers are contiguous in the batch's buffers. Their order is the order of summation, and depends on the plan
+// only, never on the order of keys in the JSON: the constant; then what needs no standardising, then what does, each in order of declaration.
+
+/// One weight's index and its input. 8 bytes.
+public struct Feature: BitwiseCopyable, Sendable, Equatable {
+    /// Below 2 to the power of the plan's bits.
+    public var index: UInt32
+    public var value: Float
+
+    public init(index: UInt32, value: Float) {
+        self.index = index
+        self.value = value
+    }
+}
+
+/// A feature whose value the learner fills in: `multiplier` times the standardised `raw`.
+public struct Scaled: BitwiseCopyable, Sendable, Equatable {
+    /// Which of the batch's features it fills; counted from the start of the batch.
+    public var position: UInt32
+    /// Which of the plan's `scaledNames` the number is.
+    public var slot: UInt32
+    public var raw: Double
+    /// The product of the cross's other numbers; 1 if there are none.
+    public var multiplier: Float
+    /// True for the field's own feature, false for a cross: a number moves its moments once an event.
+    public var own: Bool
+
+    public init(position: UInt32, slot: UInt32, raw: Double, multiplier: Float, own: Bool) {
+        self.position = position
+        self.slot = slot
+        self.raw = raw
+        self.multiplier = multiplier
+        self.own = own
+    }
+}
+
+/// One event, decoded or refused.
+public struct Example: BitwiseCopyable, Sendable, Equatable {
+    /// `time` of an event that has none.
+    public static let noTime = Int64.min
+
+    /// The event's offset in its partition.
+    public var offset: Int64
+    /// The hash of the value's bytes; a tombstone and an empty value differ.
+    public var bytesHash: UInt64
+    /// Milliseconds since 1970-01-01 UTC, or `noTime`.
+    public var time: Int64
+    /// The hash of the deduplication key; 0 if there is none.
+    public var key: UInt64
+    /// 0 or 1; 0 when no label was asked for.
+    public var label: Float
+    public var weight: Float
+    public var featuresStart: UInt32
+    public var featuresCount: UInt32
+    public var scaledStart: UInt32
+    public var scaledCount: UInt32
+    /// -1 for a good event, else the index in the batch's refusals.
+    public var refusal: Int32
+
+    public init(
+        offset: Int64, bytesHash: UInt64 = 0, time: Int64 = Example.noTime, key: UInt64 = 0, label: Float = 0, weight: Float = 1,
+        featuresStart: UInt32 = 0, featuresCount: UInt32 = 0, scaledStart: UInt32 = 0, scaledCount: UInt32 = 0, refusal: Int32 = -1
+    ) {
+        self.offset = offset
+        self.bytesHash = bytesHash
+        self.time = time
+        self.key = key
+        self.label = label
+        self.weight = weight
+        self.featuresStart = featuresStart
+        self.featuresCount = featuresCount
+        self.scaledStart = scaledStart
+        self.scaledCount = scaledCount
+        self.refusal = refusal
+    }
+}
+
+/// Decoded events in order. One thread at a time may use a batch.
+///
+/// The buffer pointers are valid until the batch is appended to, emptied or released.
+public final class ExampleBatch {
+    private var exampleStorage = GrowableBuffer<Example>()
+    private var featureStorage = GrowableBuffer<Feature>()
+    private var scaledStorage = GrowableBuffer<Scaled>()
+    /// The refused events' reasons, in the order of the examples.
+    public private(set) var refusals: [Refusal] = []
+    /// How many fields of the events nobody named.
+    public package(set) var unknownFields = 0
+
+    public init() {}
+
+    deinit {
+        exampleStorage.deallocate()
+        featureStorage.deallocate()
+        scaledStorage.deallocate()
+    }
+
+    /// The number of examples, refused ones included.
+    public var count: Int { exampleStorage.count }
+    public var isEmpty: Bool { exampleStorage.count == 0 }
+    public var examples: UnsafeMutableBufferPointer<Example> { exampleStorage.elements }
+    public var features: UnsafeMutableBufferPointer<Feature> { featureStorage.elements }
+    public var scaled: UnsafeMutableBufferPointer<Scaled> { scaledStorage.elements }
+
+    /// Empties the batch and keeps its memory.
+    public func removeAll() {
+        exampleStorage.count = 0
+        featureStorage.count = 0
+        scaledStorage.count = 0
+        refusals.removeAll(keepingCapacity: true)
+        unknownFields = 0
+    }
+
+    /// Appends an example whose features were written already.
+    public func append(_ example: Example) {
+        exampleStorage.reserve(1)
+        exampleStorage.base[exampleStorage.count] = example
+        exampleStorage.count += 1
+    }
+
+    /// Appends a refused example.
+    public func append(_ example: Example, refused refusal: Refusal) {
+        var example = example
+        example.refusal = Int32(truncatingIfNeeded: refusals.count)
+        example.featuresStart = UInt32(truncatingIfNeeded: featureStorage.count)
+        example.scaledStart = UInt32(truncatingIfNeeded: scaledStorage.count)
+        example.featuresCount = 0
+        example.scaledCount = 0
+        refusals.append(refusal)
+        append(example)
+    }
+
+    /// Marks an example that was decoded well as refused, for what is known only later: duplicates, steps that are not finite.
+    public func refuse(_ index: Int, _ refusal: Refusal) {
+        exampleStorage.base[index].refusal = Int32(truncatingIfNeeded: refusals.count)
+        refusals.append(refusal)
+    }
+
+    /// Appends features and scaled numbers and then an example over them: for tests and generators.
+    public func append(_ example: Example, features: [Feature], scaled: [Scaled] = []) {
+        var example = example
+        example.featuresStart = UInt32(truncatingIfNeeded: featureStorage.count)
+        example.featuresCount = UInt32(truncatingIfNeeded: features.count)
+        example.scaledStart = UInt32(truncatingIfNeeded: scaledStorage.count)
+        example.scaledCount = UInt32(truncatingIfNeeded: scaled.count)
+        let room = reserve(features: features.count, scaled: scaled.count)
+        for (index, feature) in features.enumerated() { room.features[index] = feature }
+        for (index, number) in scaled.enumerated() { room.scaled[index] = number }
+        advance(features: features.count, scaled: scaled.count)
+        append(example)
+    }
+
+    /// Room for so many more features and scaled numbers, not yet counted.
+    func reserve(features: Int, scaled: Int) -> (features: UnsafeMutablePointer<Feature>, scaled: UnsafeMutablePointer<Scaled>) {
+        featureStorage.reserve(features)
+        scaledStorage.reserve(scaled)
+        return (featureStorage.base + featureStorage.count, scaledStorage.base + scaledStorage.count)
+    }
+
+    /// Counts what was written into the room reserved.
+    func advance(features: Int, scaled: Int) {
+        featureStorage.count += features
+        scaledStorage.count += scaled
+    }
+}
+
+/// A growing array without bounds checks, uniqueness checks or initialisation; its owner frees it.
+struct GrowableBuffer<Element: BitwiseCopyable> {
+    private(set) var base: UnsafeMutablePointer<Element>
+    private(set) var capacity: Int
+    var count = 0
+
+    init(capacity: Int = 64) {
+        base = .allocate(capacity: capacity)
+        self.capacity = capacity
+    }
+
+    var elements: UnsafeMutableBufferPointer<Element> { .init(start: base, count: count) }
+
+    @inline(__always)
+    mutating func reserve(_ more: Int) {
+        if count + more > capacity { grow(more) }
+    }
+
+    @inline(never)
+    private mutating func grow(_ more: Int) {
+        let larger = max(count + more, capacity * 2)
+        let fresh = UnsafeMutablePointer<Element>.allocate(capacity: larger)
+        fresh.update(from: base, count: count)
+        base.deallocate()
+        base = fresh
+        capacity = larger
+    }
+
+    func deallocate() { base.deallocate() }
+}

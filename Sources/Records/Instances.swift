@@ -1,0 +1,39 @@
+// The body of a request for predictions: {"instances": [{...}, {...}]}, events without labels.
+
+import CSimdJSON
+
+/// Calls `body` with each instance's JSON, in order, for `EventDecoder.decode(requireLabel: false)`. Other members of the request are checked to be
+/// JSON and ignored.
+///
+/// - Parameters:
+///   - request: the bytes of the whole request.
+///   - maximum: the most instances that are allowed.
+///   - body: the bytes are valid only until it returns.
+/// - Returns: the number of instances, at least 1.
+/// - Throws: `RecordsError.request`, before the first call.
+@discardableResult
+public func splitInstances(
+    _ request: UnsafeRawBufferPointer, maximum: Int, _ body: (UnsafeRawBufferPointer) -> Void
+) throws(RecordsError) -> Int {
+    let example = "a request is {\"instances\": [{\"field\": value, ...}, ...]}"
+    guard request.count > 0, let bytes = request.baseAddress else { throw .request("the request is empty; \(example)") }
+    guard request.count < Int(UInt32.max) else { throw .request("the request has 4 GiB or more") }
+    let json = fsj_create("", nil, 0, UInt32(EventDecoder.fieldsMaximum), UInt32(EventDecoder.depthMaximum))
+    defer { fsj_destroy(json) }
+    var report = fsj_report()
+    var items: UnsafePointer<fsj_span>?
+    var count: UInt32 = 0
+    let status = fsj_split(
+        json, bytes.assumingMemoryBound(to: CChar.self), request.count, "instances", UInt32(clamping: maximum), &items, &count, &report)
+    switch status {
+    case FSJ_OK: break
+    case FSJ_MALFORMED: throw .request("the request is not JSON: \(report.complaint)")
+    case FSJ_NOT_AN_OBJECT: throw .request("the request is not an object; \(example)")
+    case FSJ_DUPLICATE_KEY: throw .request("the request has `instances` more than once")
+    case FSJ_TOO_MANY_ITEMS: throw .request("the request has more than \(maximum) instances; send several requests")
+    default: throw .request("the request has no list `instances`; \(example)")
+    }
+    guard count > 0, let items else { throw .request("`instances` is empty; \(example)") }
+    for index in 0..<Int(count) { body(UnsafeRawBufferPointer(start: items[index].start, count: items[index].length)) }
+    return Int(count)
+}

@@ -1,0 +1,95 @@
+// An HTTP server as a service with a life cycle, for the node and for the learner's status: Hummingbird with one responder.
+//
+// Paths are compared by hand: there are few, and the model's name and the colon of `NAME:predict` do not fit patterns of segments.
+// On graceful shutdown it stops accepting and lets requests finish, for at most `shutdownSecondsMax`; then it cancels what is left.
+
+import Hummingbird
+import Logging
+import NIOCore
+import ServiceLifecycle
+import Synchronization
+
+/// One HTTP/1.1 server.
+struct HTTPService: Service {
+    static let shutdownSecondsMax = 5
+    /// A connection that sends nothing, or half a request, is closed after this time.
+    static let idleSecondsMax: Int64 = 120
+
+    typealias Responder = @Sendable (Request) async -> Response
+
+    let host: String
+    let port: Int
+    let bound: BoundPort
+    let logger: Logger
+    let responder: Responder
+
+    /// Serves until graceful shutdown or cancellation. Throws if the address cannot be bound.
+    func run() async throws {
+        let application = Application(
+            responder: CallbackResponder { [responder] (request: Request, _: BasicRequestContext) in await responder(request) },
+            server: .http1(configuration: .init(idleTimeout: .seconds(Self.idleSecondsMax))),
+            configuration: .init(address: .hostname(host, port: port), serverName: "freshet"),
+            onServerRunning: { [bound] channel in bound.set(channel.localAddress?.port) },
+            logger: logger)
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask {
+                do {
+                    try await application.run()
+                } catch let error as IOError {
+                    throw ServingError("cannot listen on \(host):\(port): \(error); choose another address or port")
+                }
+            }
+            group.addTask {
+                try await gracefulShutdown()
+                try await Task.sleep(for: .seconds(Self.shutdownSecondsMax))
+            }
+            try await group.next()
+            group.cancelAll()
+        }
+    }
+}
+
+/// The port that a server was bound to.
+final class BoundPort: Sendable {
+    private let port = Mutex<Int?>(nil)
+
+    func set(_ value: Int?) { port.withLock { $0 = value } }
+
+    var current: Int? { port.withLock { $0 } }
+
+    /// Waits until there is one.
+    func wait(timeout: Duration) async throws -> Int {
+        let deadline = ContinuousClock.now.advanced(by: timeout)
+        while true {
+            if let port = current { return port }
+            guard ContinuousClock.now < deadline else { throw ServingError("the HTTP server was not listening within \(timeout)") }
+            try await Task.sleep(for: .milliseconds(5))
+        }
+    }
+}
+
+extension Response {
+    /// An answer of `text`, JSON unless said otherwise.
+    init(_ status: HTTPResponse.Status, _ text: String, type: String = "application/json") {
+        self.init(status, Array(text.utf8), type: type)
+    }
+
+    init(_ status: HTTPResponse.Status, _ bytes: [UInt8], type: String = "application/json") {
+        self.init(status: status, headers: [.contentType: type], body: .init(byteBuffer: ByteBuffer(bytes: bytes)))
+    }
+
+    /// The error object of the KServe protocol.
+    init(_ status: HTTPResponse.Status, error: String) {
+        self.init(status, "{\"error\":\(jsonString(error))}")
+    }
+
+    init(metrics: String) {
+        self.init(.ok, metrics, type: PrometheusText.contentType)
+    }
+
+    static func methodNotAllowed(_ allowed: HTTPRequest.Method) -> Response {
+        var response = Response(.methodNotAllowed, error: "use \(allowed.rawValue)")
+        response.headers[.allow] = allowed.rawValue
+        return response
+    }
+}

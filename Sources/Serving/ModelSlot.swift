@@ -1,0 +1,162 @@
+// The image that requests are answered from, and how the next one takes its place.
+//
+// A node holds two images of a model, the served one and the spare: 2.2 bytes a weight together (64 bytes for each 60 weights, twice, and
+// two bits a block). One thread, the model's follower, owns the `ImageWriter`; any number of threads read the `ModelSlot`.
+//
+// Invariants:
+//   - a `ServedImage` in the slot is complete, its hash was verified, and nobody writes to it while it is there;
+//   - the writer writes only to an image that no reader holds and that no reader can get at: the spare is uniquely referenced;
+//   - readers wait for nothing but the copying of one reference; the writer does its work before and swaps at the end.
+//
+// The spare is one publication behind. For a patch it gets the patch before, which brings it level with the served image, then the new
+// one; the hash is compared after each. If a reader holds the spare for longer than a bounded wait, the writer leaves it to the reader
+// and makes a copy of the served image instead.
+
+import Glibc
+import Model
+import Synchronization
+
+/// A whole, verified image and what is known of it. Readers keep the reference for the length of one request.
+public final class ServedImage: Sendable {
+    public let image: Image
+    public let position: Position
+    public let version: UInt64
+    /// The newest event learned, in milliseconds since 1970-01-01 UTC; 0 if none.
+    public let newestEventMilliseconds: Int64
+    /// When it was put in place, in milliseconds since 1970-01-01 UTC.
+    public let swappedAtMilliseconds: Int64
+
+    init(image: Image, publication: Publication, swappedAtMilliseconds: Int64) {
+        self.image = image
+        position = Position(publication)
+        version = publication.version
+        newestEventMilliseconds = publication.newestEventMilliseconds
+        self.swappedAtMilliseconds = swappedAtMilliseconds
+    }
+}
+
+/// Where readers find the served image of one model.
+package final class ModelSlot: Sendable {
+    private let served = Mutex<ServedImage?>(nil)
+
+    package init() {}
+
+    /// The image to answer from; nil before the first one. All of a request must be answered from the one it got.
+    package var current: ServedImage? { served.withLock { $0 } }
+
+    /// Puts `image` in place and returns what was there.
+    fileprivate func swap(_ image: ServedImage) -> ServedImage? {
+        served.withLock { place in
+            defer { place = image }
+            return place
+        }
+    }
+}
+
+/// Brings images up to date and swaps them into a slot. Used by one thread.
+package struct ImageWriter: ~Copyable {
+    /// How long a reader may keep the spare before the writer makes a copy instead: far longer than any request's prediction takes.
+    static let readerWaitMillisecondsMax = 50
+
+    private let slot: ModelSlot
+    private let bits: Int
+    private let scaledCount: Int
+    private var served: ServedImage?
+    private var spare: ServedImage?
+    private var spareImage: Image?
+    /// The patch that makes the spare equal to the served image; nil if only copying does.
+    private var lag: Publication?
+
+    /// For images of 2^bits weights and `scaledCount` moments.
+    package init(slot: ModelSlot, bits: Int, scaledCount: Int) {
+        self.slot = slot
+        self.bits = bits
+        self.scaledCount = scaledCount
+    }
+
+    /// Loads a whole image and swaps it in. Throws, and what is served stays, if it is for another model or its hash is not as it says.
+    package mutating func load(_ publication: Publication) throws {
+        guard case .image(let bits, let blocks, let moments) = publication.content else {
+            throw ServingError("publication \(publication.sequence) is not a whole image")
+        }
+        guard bits == self.bits else {
+            throw ServingError("image \(publication.sequence) has 2^\(bits) weights, the pipeline's model 2^\(self.bits)")
+        }
+        let image = takeSpare() ?? Image(bits: bits, scaledCount: scaledCount)
+        lag = nil
+        let hash = try blocks.withUnsafeBytes { try image.replace(blocks: $0, moments: moments) }
+        try verify(hash, publication)
+        swap(image, publication)
+    }
+
+    /// Applies a patch to what is served and swaps the result in. Throws, and what is served stays, if the result has another hash.
+    package mutating func apply(_ publication: Publication) throws {
+        guard case .patch(_, _, let indices, let blocks, let moments) = publication.content, let served else {
+            throw ServingError("publication \(publication.sequence) is not a patch to what is served")
+        }
+        let image = try levelSpare(with: served)
+        lag = nil
+        try verify(try image.apply(indices: indices, blocks: blocks, moments: moments), publication)
+        swap(image, publication)
+        lag = publication
+    }
+
+    private func verify(_ hash: ImageHash, _ publication: Publication) throws {
+        guard hash == publication.hash else {
+            throw ServingError("publication \(publication.sequence) gives hash \(hash), it should be \(publication.hash)")
+        }
+    }
+
+    private mutating func swap(_ image: Image, _ publication: Publication) {
+        let next = ServedImage(image: image, publication: publication, swappedAtMilliseconds: millisecondsNow())
+        spare = slot.swap(next)
+        served = next
+    }
+
+    /// An image with the served content, that nobody else holds.
+    private mutating func levelSpare(with served: ServedImage) throws -> Image {
+        guard let image = takeSpare() else { return served.image.copy() }
+        if let lag, case .patch(_, _, let indices, let blocks, let moments) = lag.content,
+            try image.apply(indices: indices, blocks: blocks, moments: moments) == served.position.hash
+        {
+            return image
+        }
+        var level: [Moment] = []
+        for slot in 0..<served.image.moments.count { level.append(served.image.moments.pointer[slot]) }
+        guard try image.replace(blocks: served.image.blockBytes, moments: level) == served.position.hash else {
+            throw ServingError("the served image \(served.position.sequence) no longer has its hash: memory was damaged")
+        }
+        return image
+    }
+
+    /// The spare's image, if no reader holds it or gives it back in time; else it is left to the reader.
+    private mutating func takeSpare() -> Image? {
+        defer {
+            spare = nil
+            spareImage = nil
+        }
+        for _ in 0..<Self.readerWaitMillisecondsMax {
+            // A reader may hold on to the image alone, so first the wrapper must be ours, then what was in it.
+            if isKnownUniquelyReferenced(&spare) {
+                spareImage = spare?.image
+                spare = nil
+            }
+            if spare == nil, spareImage == nil { return nil }
+            if isKnownUniquelyReferenced(&spareImage) {
+                // A reader's last access comes before its release; what is written to the image must come after.
+                atomicMemoryFence(ordering: .acquiring)
+                return spareImage
+            }
+            usleep(1000)
+        }
+        lag = nil
+        return nil
+    }
+}
+
+/// Milliseconds since 1970-01-01 UTC.
+func millisecondsNow() -> Int64 {
+    var now = timespec()
+    clock_gettime(CLOCK_REALTIME, &now)
+    return Int64(now.tv_sec) * 1000 + Int64(now.tv_nsec) / 1_000_000
+}

@@ -1,0 +1,130 @@
+// A serving node: for each model a thread that keeps its image fresh, and one HTTP server that answers from the images.
+//
+// Data flows one way: Kafka -> ModelFollower -> ModelSlot -> requests. Requests never wait for Kafka, and a node that loses Kafka goes on
+// serving what it has.
+
+import Foundation
+import KafkaClient
+import Logging
+import Model
+import Records
+import ServiceLifecycle
+
+/// A model that a node serves.
+public struct ServedModel: Sendable {
+    /// As in the paths of requests.
+    public let name: String
+    /// What requests are decoded by; it must be the learner's.
+    public let plan: EventPlan
+    /// As publications say it: whether the learner's features and layout are the plan's.
+    public let meaning: UInt64
+    public let kafka: KafkaConfiguration
+    /// X of the topics X.versions and X.images.
+    public let topic: String
+
+    public init(name: String, plan: EventPlan, meaning: UInt64, kafka: KafkaConfiguration, topic: String) {
+        self.name = name
+        self.plan = plan
+        self.meaning = meaning
+        self.kafka = kafka
+        self.topic = topic
+    }
+}
+
+/// What a node tells of a swap.
+public struct NodeReport: Sendable {
+    /// The node's name.
+    public let node: String
+    public let model: String
+    public let version: UInt64
+    /// The publication's.
+    public let sequence: UInt64
+    public let hash: ImageHash
+    public let swappedAtMilliseconds: Int64
+    /// From having the whole publication to having swapped: applying, hashing, swapping.
+    public let swapMicroseconds: Int64
+    /// Since the node started, of this model.
+    public let swaps: UInt64
+    /// `host:port` of its HTTP server.
+    public let address: String
+}
+
+/// Serves predictions over HTTP from images that follow what the learners publish.
+public final class Node: Service {
+    public let models: [String]
+    private let hosts: [ModelHost]
+    private let name: String?
+    private let host: String
+    private let port: Int
+    private let bound = BoundPort()
+    private let onReport: @Sendable (NodeReport) -> Void
+    private let logger: Logger
+
+    /// - Parameters:
+    ///   - models: at least one; their names must differ.
+    ///   - name: what the node is called in reports; nil for its address.
+    ///   - host: the address to listen on.
+    ///   - port: 0 for a free one; `boundPort` tells which.
+    ///   - onReport: called after swaps, at most once a second for a model, with the newest; on the thread that follows the model, so it
+    ///     must not wait.
+    public init(
+        models: [ServedModel], name: String? = nil, host: String = "127.0.0.1", port: Int, onReport: @escaping @Sendable (NodeReport) -> Void = { _ in },
+        logger: Logger
+    ) throws {
+        guard !models.isEmpty else { throw ServingError("a node needs a model to serve: name a pipeline") }
+        self.models = models.map(\.name)
+        for model in self.models {
+            guard !model.isEmpty, !model.contains("/"), !model.contains(":") else {
+                throw ServingError("a model cannot be called `\(model)`: its name is part of a path, so it has no `/` and no `:`")
+            }
+        }
+        guard Set(self.models).count == models.count else { throw ServingError("two of the pipelines have the same name: rename one") }
+        for model in models { try model.kafka.validate(reserved: KafkaConsumer.reservedProperties) }
+        hosts = models.map { ModelHost($0) }
+        self.name = name
+        self.host = host
+        self.port = port
+        self.onReport = onReport
+        self.logger = logger
+    }
+
+    /// The port, once the node listens; throws if that takes longer than `timeout`.
+    public func boundPort(timeout: Duration = .seconds(10)) async throws -> Int { try await bound.wait(timeout: timeout) }
+
+    /// The image that a model is served from; nil if there is no such model, or no image yet.
+    public func servedImage(of model: String) -> ServedImage? { hosts.first { $0.model.name == model }?.slot.current }
+
+    /// Serves until graceful shutdown or cancellation: then it stops accepting, finishes requests and closes its consumers, each within
+    /// its deadline. Throws if the address cannot be bound. To be called once.
+    public func run() async throws {
+        let followers = hosts.map { host in
+            ModelFollower(host, logger: logger) { [self] event in report(event, of: host) }
+        }
+        for follower in followers { follower.start() }
+        let routes = NodeRoutes(hosts: hosts)
+        let server = HTTPService(host: host, port: port, bound: bound, logger: logger) { await routes.respond(to: $0) }
+        let result: Result<Void, any Error>
+        do {
+            result = .success(try await server.run())
+        } catch {
+            result = .failure(error)
+        }
+        await withTaskGroup(of: Void.self) { group in
+            for follower in followers { group.addTask { await follower.stop() } }
+        }
+        try result.get()
+    }
+
+    /// Returns false while there is no address to report.
+    private func report(_ event: ModelFollower.SwapEvent, of model: ModelHost) -> Bool {
+        guard let port = bound.current else { return false }
+        let address = "\(host):\(port)"
+        let (seconds, attoseconds) = event.duration.components
+        onReport(
+            NodeReport(
+                node: name ?? address, model: model.model.name, version: event.image.version, sequence: event.image.position.sequence,
+                hash: event.image.position.hash, swappedAtMilliseconds: event.image.swappedAtMilliseconds,
+                swapMicroseconds: seconds * 1_000_000 + attoseconds / 1_000_000_000_000, swaps: event.swaps, address: address))
+        return true
+    }
+}

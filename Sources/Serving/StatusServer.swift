@@ -1,0 +1,57 @@
+// The status pages of a process that serves no predictions: the learner's /metrics, /healthz and /readyz.
+
+import Hummingbird
+import Logging
+import ServiceLifecycle
+
+/// An HTTP server for probes and metrics. Bind it to an address that only those who may see the metrics can reach.
+public struct StatusServer: Service {
+    private let bound = BoundPort()
+    private let host: String
+    private let port: Int
+    private let logger: Logger
+    private let metrics: @Sendable () -> String
+    private let problems: @Sendable () -> [String]
+
+    /// - Parameters:
+    ///   - port: 0 for a free one; `boundPort` tells which.
+    ///   - metrics: the page of metrics, as `PrometheusText` makes it; called for each request.
+    ///   - problems: why the process is not ready, empty when it is; called for each request, it must not wait.
+    public init(
+        host: String = "127.0.0.1", port: Int, logger: Logger, metrics: @escaping @Sendable () -> String,
+        problems: @escaping @Sendable () -> [String]
+    ) {
+        self.host = host
+        self.port = port
+        self.logger = logger
+        self.metrics = metrics
+        self.problems = problems
+    }
+
+    /// The port, once the server listens; throws if that takes longer than `timeout`.
+    public func boundPort(timeout: Duration = .seconds(10)) async throws -> Int { try await bound.wait(timeout: timeout) }
+
+    /// Serves until graceful shutdown. Throws if the address cannot be bound.
+    public func run() async throws {
+        try await HTTPService(host: host, port: port, bound: bound, logger: logger) { request in
+            guard request.method == .get else { return .methodNotAllowed(.get) }
+            switch request.uri.path {
+            case "/metrics": return Response(metrics: metrics())
+            case "/healthz": return .alive
+            case "/readyz": return .readiness(problems())
+            default: return Response(.notFound, error: "there are /metrics, /healthz and /readyz")
+            }
+        }.run()
+    }
+}
+
+extension Response {
+    /// The process answers, so it is alive.
+    static var alive: Response { Response(.ok, "ok\n", type: "text/plain; charset=utf-8") }
+
+    static func readiness(_ problems: [String]) -> Response {
+        problems.isEmpty
+            ? Response(.ok, "ready\n", type: "text/plain; charset=utf-8")
+            : Response(.serviceUnavailable, problems.map { $0 + "\n" }.joined(), type: "text/plain; charset=utf-8")
+    }
+}

@@ -1,0 +1,154 @@
+import ArgumentParser
+import Pipeline
+
+/// The options of the commands that ask the history.
+struct HistoryOptions: ParsableArguments {
+    @Argument(help: "The pipeline's YAML file.") var pipeline: String
+
+    func withStore<Result>(_ body: (Store) throws -> Result) throws -> Result {
+        let definition = try loadPipeline(pipeline)
+        let store = try Store(url: try definition.postgresURL(), pipeline: definition.name, purpose: "history")
+        defer { store.close() }
+        return try body(store)
+    }
+}
+
+struct LogCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(commandName: "log", abstract: "The newest versions, with their figures.")
+
+    @OptionGroup var history: HistoryOptions
+    @Option(name: .shortAndLong, help: "How many versions.") var limit = 20
+    @Option(help: "Only versions before this one.") var before: UInt64?
+    @OptionGroup var output: OutputOptions
+
+    private struct Result: Encodable { var versions: [VersionSummary] }
+
+    func run() throws {
+        let versions = try history.withStore { try $0.log(limit: limit, before: before) }
+        if output.json { return try Output.json(Result(versions: versions)) }
+        guard !versions.isEmpty else { return Output.line("no versions yet") }
+        var table = TextTable(
+            ["version", "created", "learned", "refused", "logloss", "AUC", "image", ""], rightAligned: [0, 2, 3, 4, 5])
+        for version in versions {
+            let marks = [
+                version.snapshot ? "snapshot" : nil, version.publication.map { "published \($0)" },
+                version.driftEvents > 0 ? "drift" : nil,
+            ].compactMap { $0 }
+            table.add([
+                String(version.version), version.createdAt, Format.count(version.learned), Format.count(version.refused),
+                Format.fixed(version.metrics.window?.logloss, 4), Format.fixed(version.metrics.window?.auc, 4),
+                String(version.imageHash.prefix(12)), marks.joined(separator: ", "),
+            ])
+        }
+        Output.line(table.text)
+    }
+}
+
+struct ShowCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(commandName: "show", abstract: "One version: what led to it and how well it predicts.")
+
+    @OptionGroup var history: HistoryOptions
+    @Argument(help: "The version; the newest if it is not given.") var version: UInt64?
+    @OptionGroup var output: OutputOptions
+
+    func run() throws {
+        let detail = try history.withStore { store in
+            let number = try version ?? store.newestVersion()
+            guard let detail = try store.show(version: number) else {
+                throw Failure(number == 0 ? "\(store.pipeline) has no versions yet" : "\(store.pipeline) has no version \(number)")
+            }
+            return detail
+        }
+        if output.json { return try Output.json(detail) }
+        let summary = detail.summary
+        Output.line(
+            """
+            version      \(summary.version), after \(summary.parent), created \(summary.createdAt) under epoch \(summary.epoch)
+            learned      \(Format.count(summary.learned)) events, refused \(Format.count(summary.refused))
+            image hash   \(summary.imageHash)
+            definition   \(detail.learningHash.prefix(12)), semantics \(detail.semantics)
+            snapshot     \(summary.snapshot ? "yes" : "no")
+            publication  \(summary.publication.map(String.init) ?? "none")
+            """)
+        var metrics = TextTable(
+            ["", "events", "logloss", "accuracy", "precision", "recall", "F1", "AUC", "mean p", "mean y", "calib."],
+            rightAligned: Set(1...10))
+        func add(_ name: String, _ report: MetricReport?) {
+            guard let report else { return }
+            metrics.add(
+                [name, Format.count(report.events)]
+                    + [report.logloss, report.accuracy, report.precision, report.recall, report.f1, report.auc, report.meanPrediction,
+                        report.meanLabel, report.calibrationError].map { Format.fixed($0, 4) })
+        }
+        add("window", summary.metrics.window)
+        if let reference = summary.metrics.reference { add("reference (version \(reference.version))", reference.window) }
+        add("since the start", summary.metrics.total)
+        Output.line("\n" + metrics.text)
+        var runs = TextTable(["partition", "first", "next", "learned", "refused"], rightAligned: Set(0...4))
+        for run in detail.runs {
+            runs.add([String(run.partition), String(run.first), String(run.next), Format.count(run.learned), Format.count(run.refused)])
+        }
+        Output.line("\n" + runs.text)
+        for command in detail.commands { Output.line("command: \(command)") }
+        for event in detail.drift { Output.line(describe(event)) }
+    }
+}
+
+struct DriftCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(commandName: "drift", abstract: "Drift events, with the figures on both sides.")
+
+    @OptionGroup var history: HistoryOptions
+    @Option(name: .shortAndLong, help: "How many events.") var limit = 20
+    @OptionGroup var output: OutputOptions
+
+    private struct Result: Encodable { var drift: [RecordedDrift] }
+
+    func run() throws {
+        let events = try history.withStore { try $0.drift(limit: limit) }
+        if output.json { return try Output.json(Result(drift: events)) }
+        guard !events.isEmpty else { return Output.line("no drift events") }
+        var table = TextTable(
+            ["recorded", "detector", "partition", "offset", "version", "error before", "after", "logloss before", "after"],
+            rightAligned: Set(2...8))
+        for event in events {
+            table.add([
+                event.recordedAt, event.detector, String(event.partition), String(event.offset), String(event.version),
+                Format.fixed(event.errorBefore, 4), Format.fixed(event.errorAfter, 4), Format.fixed(event.before?.logloss, 4),
+                Format.fixed(event.after?.logloss, 4),
+            ])
+        }
+        Output.line(table.text)
+    }
+}
+
+private func describe(_ event: RecordedDrift) -> String {
+    "drift: \(event.detector) at partition \(event.partition) offset \(event.offset), error "
+        + "\(Format.fixed(event.errorBefore, 4)) over \(Format.count(event.eventsBefore)) events before, "
+        + "\(Format.fixed(event.errorAfter, 4)) over \(Format.count(event.eventsAfter)) after"
+}
+
+struct NodesCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(commandName: "nodes", abstract: "Which serving node serves which version.")
+
+    @OptionGroup var history: HistoryOptions
+    @OptionGroup var output: OutputOptions
+
+    private struct Result: Encodable { var nodes: [NodeReportRow] }
+
+    func run() throws {
+        let nodes = try history.withStore { try $0.nodes() }
+        if output.json { return try Output.json(Result(nodes: nodes)) }
+        guard !nodes.isEmpty else { return Output.line("no node has reported yet") }
+        var table = TextTable(
+            ["node", "address", "version", "behind", "publication", "image", "swaps", "swapped", "took", "reported"],
+            rightAligned: [2, 3, 4, 6, 8])
+        for node in nodes {
+            table.add([
+                node.node, node.address, String(node.version), Format.count(node.versionsBehind), String(node.publication),
+                String(node.imageHash.prefix(12)), Format.count(node.swaps), node.swappedAt, "\(Format.count(node.swapMicroseconds)) µs",
+                Format.duration(milliseconds: Int64(node.reportedAgoSeconds * 1000)) + " ago",
+            ])
+        }
+        Output.line(table.text)
+    }
+}

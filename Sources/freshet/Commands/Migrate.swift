@@ -1,0 +1,31 @@
+import ArgumentParser
+import Pipeline
+import PostgresClient
+
+struct MigrateCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(commandName: "migrate", abstract: "Make or update the database's tables.")
+
+    @Argument(help: "A pipeline's YAML file, whose store is migrated.") var pipeline: String?
+    @Option(help: "The database's URL, instead of a pipeline's store.") var postgres: String?
+    @OptionGroup var output: OutputOptions
+
+    func validate() throws {
+        guard (pipeline == nil) != (postgres == nil) else { throw ValidationError("Give a pipeline file or --postgres URL.") }
+    }
+
+    private struct Result: Encodable { var applied: [Int] }
+
+    func run() throws {
+        let url = try postgres ?? loadPipeline(pipeline ?? "").postgresURL()
+        let applied = try migrate(url: url)
+        if output.json { return try Output.json(Result(applied: applied)) }
+        Output.line(applied.isEmpty ? "nothing to do: the tables are up to date" : "applied \(applied.map(String.init).joined(separator: ", "))")
+    }
+}
+
+/// Brings the tables up to date; returns the migrations that were applied.
+func migrate(url: String) throws -> [Int] {
+    let connection = try PostgresConnection.connect(url, applicationName: "freshet migrate", timeout: .seconds(10))
+    defer { connection.close() }
+    return try Migrator.migrate(connection, Bundled.migrations, schema: "freshet")
+}

@@ -1,0 +1,76 @@
+import ArgumentParser
+import Foundation
+import Logging
+import Pipeline
+
+/// Reading the pipeline files that a command names.
+func loadPipeline(_ path: String) throws -> PipelineDefinition {
+    try PipelineDefinition.load(path: path, bundledSchemas: Bundled.schemas)
+}
+
+/// Several pipelines; no two may have the same name.
+func loadPipelines(_ paths: [String]) throws -> [PipelineDefinition] {
+    let definitions = try paths.map(loadPipeline)
+    var seen: [String: String] = [:]
+    for definition in definitions {
+        if let other = seen.updateValue(definition.file, forKey: definition.name) {
+            throw Failure("\(definition.file) and \(other) both define the pipeline \(definition.name)")
+        }
+    }
+    return definitions
+}
+
+/// Something that the user has to be told; exit status 1.
+struct Failure: Error, CustomStringConvertible {
+    let description: String
+    init(_ description: String) { self.description = description }
+}
+
+struct LogOptions: ParsableArguments {
+    @Option(help: ArgumentHelp("How much is logged to stderr: trace, debug, info, notice, warning, error.", valueName: "level"))
+    var logLevel: LogLevel = .info
+
+    func logger(_ label: String) -> Logger {
+        var logger = Logger(label: label) { StreamLogHandler.standardError(label: $0) }
+        logger.logLevel = logLevel.level
+        return logger
+    }
+}
+
+enum LogLevel: String, ExpressibleByArgument, CaseIterable {
+    case trace, debug, info, notice, warning, error
+
+    var level: Logger.Level {
+        switch self {
+        case .trace: .trace
+        case .debug: .debug
+        case .info: .info
+        case .notice: .notice
+        case .warning: .warning
+        case .error: .error
+        }
+    }
+}
+
+/// Where an HTTP server listens.
+struct Address: ExpressibleByArgument, CustomStringConvertible {
+    var host: String
+    var port: Int
+
+    init(host: String, port: Int) {
+        self.host = host
+        self.port = port
+    }
+
+    /// `HOST:PORT`, or `PORT` on the loopback interface.
+    init?(argument: String) {
+        let parts = argument.split(separator: ":", omittingEmptySubsequences: false).map(String.init)
+        guard let port = parts.last.flatMap(Int.init), (0...65_535).contains(port) else { return nil }
+        self.port = port
+        host = parts.count > 1 ? parts.dropLast().joined(separator: ":").trimmingCharacters(in: ["[", "]"]) : "127.0.0.1"
+        guard !host.isEmpty else { return nil }
+    }
+
+    var description: String { "\(host):\(port)" }
+    var defaultValueDescription: String { description }
+}

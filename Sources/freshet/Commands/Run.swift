@@ -1,0 +1,128 @@
+import ArgumentParser
+import Foundation
+import Logging
+import Pipeline
+import PostgresClient
+import ServiceLifecycle
+import Serving
+
+struct RunCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "run", abstract: "The learner of one pipeline or several: ingest, learn, monitor, record, publish.")
+
+    @Argument(help: "The pipelines' YAML files.") var pipelines: [String]
+    @Flag(help: "Make or update the database's tables first.") var migrate = false
+    @Option(help: ArgumentHelp("Where /metrics, /healthz and /readyz are served; port 0 is a free one.", valueName: "host:port"))
+    var http = Address(host: "127.0.0.1", port: 9464)
+    @OptionGroup var log: LogOptions
+
+    func run() async throws {
+        let definitions = try loadPipelines(pipelines)
+        for url in Set(try definitions.map { try $0.postgresURL() }) {
+            if migrate {
+                _ = try freshet.migrate(url: url)
+            } else {
+                let connection = try PostgresConnection.connect(url, applicationName: "freshet run", timeout: .seconds(10))
+                defer { connection.close() }
+                guard try Migrator.pending(connection, Bundled.migrations, schema: "freshet").isEmpty else {
+                    throw Failure("the database's tables are missing or older than the program: `freshet migrate \(pipelines[0])`, or `run --migrate`")
+                }
+            }
+        }
+        let logger = log.logger("freshet")
+        let learners = definitions.map { definition in
+            var logger = logger
+            logger[metadataKey: "pipeline"] = "\(definition.name)"
+            return LearnerTask(LearnerService(definition, logger: logger))
+        }
+        let status = StatusServer(
+            host: http.host, port: http.port, logger: logger,
+            metrics: { learnerMetrics(learners.map(\.service)) },
+            problems: {
+                learners.map(\.service).filter { $0.status.phase != .learning && $0.status.phase != .standby }
+                    .map { "\($0.definition.name): \($0.status.phase.rawValue)" }
+            })
+        let services: [any Service] = learners + [status, AddressNote(logger: logger) { try await status.boundPort() }]
+        try await ServiceGroup(
+            configuration: .init(
+                services: services.map { .init(service: $0, successTerminationBehavior: .ignore, failureTerminationBehavior: .gracefullyShutdownGroup) },
+                gracefulShutdownSignals: [.sigterm, .sigint], logger: logger)
+        ).run()
+    }
+}
+
+/// Says on which port the HTTP server listens, and waits for the shutdown.
+struct AddressNote: Service {
+    let logger: Logger
+    let port: @Sendable () async throws -> Int
+
+    func run() async throws {
+        logger.info("HTTP on port \(try await port())")
+        try await gracefulShutdown()
+    }
+}
+
+/// A learner in a service group: its blocking `run` has a thread of its own.
+struct LearnerTask: Service {
+    let service: LearnerService
+
+    init(_ service: LearnerService) { self.service = service }
+
+    func run() async throws {
+        try await withGracefulShutdownHandler {
+            try await withTaskCancellationHandler {
+                try await withCheckedThrowingContinuation { (continuation: CheckedContinuation<Void, any Error>) in
+                    let thread = Thread { continuation.resume(with: Result { try service.run() }) }
+                    thread.name = "freshet \(service.definition.name)"
+                    thread.start()
+                }
+            } onCancel: {
+                service.stop()
+            }
+        } onGracefulShutdown: {
+            service.stop()
+        }
+    }
+}
+
+/// The learners' page of metrics.
+func learnerMetrics(_ learners: [LearnerService]) -> String {
+    let statuses = learners.map { ($0.definition.name, $0.status) }
+    var page = PrometheusText()
+    func family(_ name: String, _ kind: PrometheusText.Kind, _ help: String, _ value: (LearnerStatus) -> Double?) {
+        page.family("freshet_learner_\(name)", kind, help: help) { family in
+            for (pipeline, status) in statuses { if let value = value(status) { family.sample(value, [("pipeline", pipeline)]) } }
+        }
+    }
+    page.family("freshet_learner_phase", .gauge, help: "1 for the phase that the learner is in.") { family in
+        for (pipeline, status) in statuses { family.sample(1.0, [("pipeline", pipeline), ("phase", status.phase.rawValue)]) }
+    }
+    family("epoch", .gauge, "The fencing epoch of the lease.") { Double($0.epoch) }
+    family("events_learned_total", .counter, "Events learned in the lineage, restarts included.") { Double($0.learned) }
+    page.family("freshet_learner_events_refused_total", .counter, help: "Events refused in the lineage, by reason.") { family in
+        for (pipeline, status) in statuses {
+            for (reason, count) in (status.metrics?.refused ?? [:]).sorted(by: { $0.key < $1.key }) {
+                family.sample(UInt64(count), [("pipeline", pipeline), ("reason", reason)])
+            }
+        }
+    }
+    family("unknown_fields_total", .counter, "Fields of events that the pipeline does not name.") { $0.metrics.map { Double($0.unknownFields) } }
+    family("lag_events", .gauge, "Events that the broker has and the newest recorded version has not.") { Double($0.lag) }
+    family("version", .gauge, "The newest version cut.") { Double($0.version) }
+    family("recorded_version", .gauge, "The newest version in PostgreSQL.") { Double($0.recordedVersion) }
+    family("published_version", .gauge, "The newest version sent to the serving nodes.") { Double($0.publishedVersion) }
+    family("publications_total", .counter, "Publications sent by this process.") { Double($0.publications) }
+    family("publication_bytes_total", .counter, "Bytes of publications sent by this process.") { Double($0.publicationBytes) }
+    family("snapshots_total", .counter, "Snapshots written by this process.") { Double($0.snapshots) }
+    family("snapshot_version", .gauge, "The version of the newest snapshot written by this process.") { Double($0.snapshotVersion) }
+    family("drift_events_total", .counter, "Drift events found by this process.") { Double($0.driftEvents) }
+    family("newest_event_timestamp_seconds", .gauge, "The Kafka timestamp of the newest event in a recorded version.") {
+        $0.newestEventMilliseconds > 0 ? Double($0.newestEventMilliseconds) / 1000 : nil
+    }
+    for (name, value) in [("logloss", \MetricReport.logloss as KeyPath<MetricReport, Double>), ("accuracy", \.accuracy), ("calibration_error", \.calibrationError)] {
+        family("window_\(name)", .gauge, "Progressive \(name) over the newest events.") { $0.metrics?.window?[keyPath: value] }
+    }
+    family("window_auc", .gauge, "Progressive area under the ROC curve over the newest events.") { $0.metrics?.window?.auc }
+    family("reference_logloss", .gauge, "The logloss of the window that the live one is compared with.") { $0.metrics?.reference?.window.logloss }
+    return page.text
+}

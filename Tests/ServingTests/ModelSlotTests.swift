@@ -1,0 +1,129 @@
+import Foundation
+import Model
+import Serving
+import Synchronization
+import Testing
+
+/// A request must never see an image that was not published, however many swaps run over it.
+@Suite struct ModelSlotTests {
+    private let event = "{\"site\":\"s1\",\"price\":3.5,\"age\":2}"
+
+    private final class Findings: Sendable {
+        let problems = Mutex<[String]>([])
+        let reads = Atomic<Int>(0)
+        let writing = Atomic<Bool>(true)
+        let readersLeft = Atomic<Int>(0)
+    }
+
+    @Test("readers see only published images while a thousand patches are swapped in")
+    func concurrentReaders() async throws {
+        let learner = TestLearner()
+        var expected: [UInt64: (hash: ImageHash, probability: Double)] = [:]
+        var publications = [learner.whole()]
+        for _ in 0..<1000 { publications.append(learner.patch()) }
+        let reference = TestLearner()
+        expected[0] = (reference.whole().hash, reference.probability(event))
+        for _ in 0..<1000 {
+            let patch = reference.patch()
+            expected[patch.sequence] = (patch.hash, reference.probability(event))
+        }
+
+        let slot = ModelSlot()
+        var writer = ImageWriter(slot: slot, bits: plan.bits, scaledCount: plan.scaledNames.count)
+        try writer.load(publications[0])
+        let findings = Findings()
+        let readers = 3
+        findings.readersLeft.store(readers, ordering: .sequentiallyConsistent)
+        for _ in 0..<readers {
+            Thread.detachNewThread { [expected, event] in
+                var last: UInt64 = 0
+                while findings.writing.load(ordering: .acquiring) {
+                    guard let served = slot.current else { continue }
+                    let sequence = served.position.sequence
+                    // The copy computes its hash from the bytes alone.
+                    let hash = served.image.copy().seal()
+                    let probability = probabilityOf(event, served.image)
+                    if hash != served.position.hash || hash != expected[sequence]?.hash || probability != expected[sequence]?.probability
+                        || sequence < last
+                    {
+                        findings.problems.withLock { $0.append("publication \(sequence) after \(last): \(hash), \(probability)") }
+                    }
+                    last = sequence
+                    findings.reads.add(1, ordering: .relaxed)
+                }
+                findings.readersLeft.subtract(1, ordering: .sequentiallyConsistent)
+            }
+        }
+        for publication in publications.dropFirst() { try writer.apply(publication) }
+        findings.writing.store(false, ordering: .releasing)
+        try await eventually("the readers end") { findings.readersLeft.load(ordering: .sequentiallyConsistent) == 0 }
+        #expect(findings.problems.withLock { $0 } == [])
+        #expect(findings.reads.load(ordering: .relaxed) > 0)
+        #expect(slot.current?.position.sequence == 1000)
+        #expect(slot.current?.image.copy().seal() == expected[1000]?.hash)
+    }
+
+    @Test("an image that a reader keeps is never written to")
+    func keptImage() throws {
+        let learner = TestLearner(seed: 2)
+        let slot = ModelSlot()
+        var writer = ImageWriter(slot: slot, bits: plan.bits, scaledCount: plan.scaledNames.count)
+        try writer.load(learner.whole())
+        try writer.apply(learner.patch())
+        // One reader keeps all of it, one only the image.
+        let kept = try #require(slot.current)
+        try writer.apply(learner.patch())
+        let keptImage = try #require(slot.current).image
+        let keptHash = try #require(slot.current).position.hash
+        for _ in 0..<4 { try writer.apply(learner.patch()) }
+        #expect(kept.image.copy().seal() == kept.position.hash)
+        #expect(keptImage.copy().seal() == keptHash)
+        #expect(slot.current?.position.hash == learner.whole().hash)
+    }
+
+    @Test("after a whole image, patches go on from it")
+    func imageBetween() throws {
+        let learner = TestLearner(seed: 3)
+        let slot = ModelSlot()
+        var writer = ImageWriter(slot: slot, bits: plan.bits, scaledCount: plan.scaledNames.count)
+        try writer.load(learner.whole())
+        for _ in 0..<3 { try writer.apply(learner.patch()) }
+        for _ in 0..<5 { _ = learner.patch() }
+        try writer.load(learner.whole())
+        for _ in 0..<3 { try writer.apply(learner.patch()) }
+        #expect(slot.current?.position.hash == learner.whole().hash)
+        #expect(slot.current?.image.copy().seal() == learner.whole().hash)
+    }
+
+    @Test("what does not give its hash, or is for another model, leaves what is served alone, and the next right one is taken")
+    func wrongContent() throws {
+        let learner = TestLearner(seed: 4)
+        let slot = ModelSlot()
+        var writer = ImageWriter(slot: slot, bits: plan.bits, scaledCount: plan.scaledNames.count)
+        try writer.load(learner.whole())
+        try writer.apply(learner.patch())
+        let good = learner.patch()
+        guard case .patch(let base, let baseHash, let indices, let blocks, let moments) = good.content else { return }
+        func variant(_ indices: [UInt32], _ blocks: [UInt8], _ moments: [Moment]) -> Publication {
+            var publication = good
+            publication.content = .patch(base: base, baseHash: baseHash, indices: indices, blocks: blocks, moments: moments)
+            return publication
+        }
+        var flipped = blocks
+        flipped[5] ^= 1
+        let wrong = [
+            variant(indices, flipped, moments), variant(indices, blocks, []), variant(indices, Array(blocks.dropLast()), moments),
+            variant([UInt32.max] + indices.dropFirst(), blocks, moments), variant([18] + indices.dropFirst(), blocks, moments),
+        ]
+        for publication in wrong { #expect(throws: (any Error).self) { try writer.apply(publication) } }
+        var otherSize = learner.whole()
+        otherSize.content = .image(bits: 11, blocks: [UInt8](repeating: 0, count: 35 * 64), moments: moments)
+        #expect(throws: (any Error).self) { try writer.load(otherSize) }
+        var otherHash = learner.whole()
+        otherHash.hash = ImageHash(value: 1)
+        #expect(throws: (any Error).self) { try writer.load(otherHash) }
+        #expect(slot.current?.position.sequence == 1)
+        try writer.apply(good)
+        #expect(slot.current?.image.copy().seal() == good.hash)
+    }
+}
