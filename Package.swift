@@ -59,11 +59,37 @@ let package = Package(
         .executableTarget(
             name: "freshet",
             dependencies: [
-                "Pipeline", "Serving", "KafkaClient", "PostgresClient", "Records", "Model", "Drift",
+                "Pipeline", "Serving", "KafkaClient", "PostgresClient", "Records", "Model", "Learner", "Drift",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Histogram", package: "hdrhistogram-swift"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+            ],
+            resources: [.embedInCode("../../pipelines/demo.yaml")]
+        ),
+        .target(name: "TestSupport", dependencies: ["PostgresClient"], path: "Tests/Support"),
+        .testTarget(name: "KafkaClientTests", dependencies: ["KafkaClient"]),
+        .testTarget(name: "PostgresClientTests", dependencies: ["PostgresClient"]),
+        .testTarget(name: "RecordsTests", dependencies: ["Records"]),
+        .testTarget(name: "ReproducibleMathTests", dependencies: ["ReproducibleMath"]),
+        .testTarget(name: "ModelTests", dependencies: ["Model", "Records"]),
+        .testTarget(name: "LearnerTests", dependencies: ["Learner", "Model", "Records", "ReproducibleMath"]),
+        .testTarget(name: "DriftTests", dependencies: ["Drift"]),
+        .testTarget(name: "PipelineTests", dependencies: ["Pipeline", "Records", "Learner", "Model", "Drift"]),
+        .testTarget(
+            name: "ServingTests",
+            dependencies: [
+                "Serving", "Model", "Records", "KafkaClient", "ReproducibleMath",
+                .product(name: "Hummingbird", package: "hummingbird"),
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+            ]
+        ),
+        .testTarget(
+            name: "IntegrationTests",
+            dependencies: [
+                "freshet", "TestSupport", "Pipeline", "Serving", "KafkaClient", "PostgresClient", "Records", "Model", "ReproducibleMath",
+                .product(name: "Crypto", package: "swift-crypto"),
             ]
         ),
     ],

@@ -63,7 +63,8 @@ public final class KafkaConsumer: Sendable {
 
     /// Adds partitions to the assignment and returns their queues, in the order given. Partitions assigned before go on undisturbed.
     ///
-    /// Returns at once; a partition that does not exist, or a position that the broker does not hold, shows as an error from its queue.
+    /// Returns at once. A position that the broker does not hold shows as an error from the partition's queue; a partition that does not exist as one
+    /// from `pollEvents`, when librdkafka asks for metadata again: compare with `partitionCount` first.
     /// - Parameter positions: for each partition the offset of the first record wanted.
     public func assign(_ positions: [(partition: Int32, offset: Int64)], topic: String) throws -> [PartitionQueue] {
         try handle.use { client in
@@ -115,8 +116,8 @@ public final class KafkaConsumer: Sendable {
     /// Makes the present or the next `wait` return.
     public func wake() { waker.wake() }
 
-    /// Serves what is not a record: call it every second or so. Throws what does not pass by itself (missing rights, a fatal error), and
-    /// returns the problems that do (brokers that are down, a commit that failed) since the last call; they were logged too.
+    /// Serves what is not a record: call it every second or so. Throws what does not pass by itself (missing rights, a partition that does
+    /// not exist, a fatal error); otherwise returns the problems that do (brokers that are down) since the last call. All are logged too.
     @discardableResult
     public func pollEvents() throws -> [KafkaError] {
         try handle.use { client in
@@ -133,11 +134,14 @@ public final class KafkaConsumer: Sendable {
                 handle.callbacks.note(error)
             }
             if let error = handle.callbacks.fatalError { throw error }
-            return handle.callbacks.takeProblems()
+            let problems = handle.callbacks.takeProblems()
+            if let error = problems.first(where: { !$0.isRetriable }) { throw error }
+            return problems
         }
     }
 
-    /// Commits the next offsets to read, for tools that show lag; returns at once. A failure shows in `pollEvents`.
+    /// Commits the next offsets to read, for tools that show lag; returns at once. A failure shows in the log and, when
+    /// it passes by itself, in `pollEvents`; nothing depends on it.
     public func commit(_ offsets: [(partition: Int32, offset: Int64)], topic: String) throws {
         let list = try TopicPartitions(offsets, topic: topic)
         try handle.use { try KafkaError.check(rd_kafka_commit($0, list.pointer, 1), "committing offsets", topic: topic) }

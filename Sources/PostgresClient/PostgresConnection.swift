@@ -36,8 +36,8 @@ public final class PostgresConnection: @unchecked Sendable {
     public static func connect(_ url: String, applicationName: String, timeout: Duration) throws -> PostgresConnection {
         let deadline = Deadline(timeout)
         try checkURL(url)
-        // libpq resolves names with getaddrinfo, which blocks.
-        let outcome = onHelperThread(until: deadline) {
+        // libpq resolves names with getaddrinfo, which blocks. All else keeps the deadline by itself, and gets a moment to say why it failed.
+        let outcome = onHelperThread(until: Deadline(timeout + .milliseconds(100))) {
             Result { try open(url, applicationName: applicationName, deadline) }
         }
         guard let outcome else { throw PostgresError(.connect, "no connection within \(timeout); is the host's name right and the server up?") }

@@ -3,7 +3,7 @@
 // A shell script, the supervisor, owns the folder and the server from their first moment to their last. It reads from a socket whose other end only this
 // process has (close-on-exec). When that end closes, because of `stop()` or because this process is gone in whatever way, the supervisor stops the server at once and
 // removes the folder; so `stop()` and a SIGKILL of this process take the same road. The supervisor has a session of its own, which Ctrl-C does not reach;
-// and should it be killed itself, the kernel sends the server SIGQUIT (PR_SET_PDEATHSIG).
+// and should it be killed itself, the kernel sends the server SIGQUIT (PR_SET_PDEATHSIG), and only the folder stays.
 // The server listens only on a Unix socket in the folder, which nobody but its owner can enter. Linux only.
 
 import Foundation
@@ -27,13 +27,13 @@ public final class PrivatePostgres: Sendable {
     ///   - settings: configuration of the server, such as `["max_connections": "20"]`, over the defaults here.
     public init(parent: String? = nil, settings: [String: String] = [:], timeout: Duration = .seconds(60)) throws {
         let parent = parent ?? NSTemporaryDirectory()
-        guard parent.utf8.count + "/freshet-pg.12345678/.s.PGSQL.5432".utf8.count <= Self.socketPathBytesMax else {
+        guard parent.utf8.count + "/freshet-pg.12345678/.s.PGSQL.65535".utf8.count <= Self.socketPathBytesMax else {
             throw PostgresError(.privateServer, "the folder \(parent) has too long a path for a Unix socket inside it; choose a shorter one")
         }
         // Small, quick to start, nothing durable, and no shared memory outside the folder.
         let defaults = [
             "fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "wal_level": "minimal", "max_wal_senders": "0",
-            "shared_buffers": "16MB", "max_connections": "50", "listen_addresses": "", "dynamic_shared_memory_type": "mmap", "port": "5432",
+            "shared_buffers": "16MB", "max_connections": "50", "listen_addresses": "", "dynamic_shared_memory_type": "mmap", "jit": "off", "port": "5432",
         ]
         let options = defaults.merging(settings) { $1 }.sorted { $0.key < $1.key }.flatMap { ["-c", "\($0.key)=\($0.value)"] }
         let supervisor = try Supervisor(arguments: [parent, geteuid() == 0 ? "postgres" : ""] + options)

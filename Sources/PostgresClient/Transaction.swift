@@ -3,7 +3,7 @@
 import CPQ
 
 extension PostgresConnection {
-    /// Runs `body` between BEGIN and COMMIT, and rolls back if it throws.
+    /// Runs `body` between BEGIN (READ COMMITTED: each statement sees what was committed before it) and COMMIT, and rolls back if it throws.
     ///
     /// If the answer to COMMIT was not seen it throws `.commitOutcomeUnknown`: read what is in the database before trying again. After any other error nothing
     /// of the transaction happened. Transactions do not nest.
@@ -24,7 +24,8 @@ extension PostgresConnection {
     private func begin(_ deadline: Deadline) throws {
         try exclusively { handle in
             guard PQtransactionStatus(handle) == PQTRANS_IDLE else { throw PostgresError(.misuse, "a transaction inside a transaction") }
-            _ = try run(handle, "BEGIN", deadline) { PQsendQuery(handle, "BEGIN") }
+            let sql = "BEGIN ISOLATION LEVEL READ COMMITTED"
+            _ = try run(handle, sql, deadline) { PQsendQuery(handle, sql) }
             transactionDeadline = deadline
         }
     }

@@ -58,12 +58,13 @@ import Testing
         #expect(throws: FormatError.self) { try reading([5, 0, 0, 0]) { _ = try $0.count(maximum: 4) } }
         #expect(throws: FormatError.self) { try reading([0, 0, 0, 0]) { _ = try $0.count(maximum: -1) } }
         #expect(throws: FormatError.self) { try reading([0]) { try $0.expectEnd() } }
-        try reading([5, 0, 0, 0]) { #expect(try $0.count(maximum: 5) == 5) }
-        try reading([1, 2]) { reader in
+        try reading([5, 0, 0, 0, 9]) { reader in
+            let five = try reader.count(maximum: 5)
+            #expect(five == 5)
             #expect(throws: FormatError.self) { try reader.integer(UInt32.self) }
-            #expect(reader.remaining == 2)
-            #expect(try reader.raw(count: 2).elementsEqual([1, 2]))
-            #expect(try reader.raw(count: 0).isEmpty)
+            #expect(reader.remaining == 1, "a failed read takes nothing")
+            let (rest, nothing) = (try reader.raw(count: 1), try reader.raw(count: 0))
+            #expect(rest.elementsEqual([9]) && nothing.isEmpty)
         }
     }
 }

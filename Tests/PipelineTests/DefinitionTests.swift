@@ -137,7 +137,7 @@ func problems(_ text: String, environment: [String: String] = [:], bundledSchema
         let error = #expect(throws: DefinitionError.self) { try pipeline.source.kafka() }
         #expect(error?.description == """
             p.yaml:3:20: source.kafka.brokers needs the environment variable `HOSTS`, which is not set; set it, or write a default: `${HOSTS:-default}`
-            p.yaml:3:68: source.kafka.properties.sasl.password needs the environment variable `PASS`, which is not set; set it, or write a default: `${PASS:-default}`
+            p.yaml:3:70: source.kafka.properties.sasl.password needs the environment variable `PASS`, which is not set; set it, or write a default: `${PASS:-default}`
             """)
         #expect(problems(smallPipeline + "model: {bits: \"${BITS}\"}\n")
             == "p.yaml:7:15: model.bits needs the environment variable `BITS`, which is not set; set it, or write a default: `${BITS:-default}`")

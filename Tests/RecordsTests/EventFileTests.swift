@@ -52,7 +52,7 @@ import Testing
                     more = try reader.next() != nil
                     read += more ? 1 : 0
                 } catch {
-                    errors.append(error)
+                    errors.append(try #require(error as? RecordsError))
                 }
             }
             #expect(errors == [.file(path: path, line: line, message: message)])

@@ -4,16 +4,12 @@ import Records
 import Testing
 
 @Suite struct InstancesTests {
-    static func split(_ request: String, maximum: Int = 3) throws(RecordsError) -> [String] {
+    static func split(_ request: String, maximum: Int = 3) throws -> [String] {
         var instances: [String] = []
-        let bytes = Array(request.utf8)
-        do {
-            try bytes.withUnsafeBytes { body in
-                try splitInstances(body, maximum: maximum) { instances.append(String(decoding: $0, as: UTF8.self)) }
-            }
-        } catch let error as RecordsError {
-            throw error
-        } catch {}
+        let count = try Array(request.utf8).withUnsafeBytes { body in
+            try splitInstances(body, maximum: maximum) { instances.append(String(decoding: $0, as: UTF8.self)) }
+        }
+        #expect(count == instances.count)
         return instances
     }
 

@@ -46,7 +46,7 @@ import Testing
             ("3.4028234663852886e38", Double(Float.greatestFiniteMagnitude)), ("3.4028234663852889e38", nil), ("1e999", nil), ("-1e999", nil),
             ("1e-999", 0), ("1e99999999999999999999", nil), ("1e-99999999999999999999", 0), ("0e99999999999999999999", 0),
             ("0." + String(repeating: "0", count: 400) + "1e401", 1), ("1" + String(repeating: "0", count: 400) + "e-400", 1),
-            ("5e-324", 5e-324), ("2.2250738585072011e-308", 2.2250738585072011e-308), (String(repeating: "9", count: 400), nil),
+            ("5e-324", .leastNonzeroMagnitude), ("2.2250738585072011e-308", Double.leastNormalMagnitude.nextDown), (String(repeating: "9", count: 400), nil),
         ] as [(String, Double?)])
     func edges(text: String, expected: Double?) throws {
         let read = NumberTests.read(text, try NumberTests.decoder())

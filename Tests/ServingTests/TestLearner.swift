@@ -97,14 +97,9 @@ struct TestKafka {
     /// The offset that the next record in clicks.versions gets.
     private(set) var versionsEnd: Int64 = 0
 
-    init(topics: Bool = true) throws {
-        broker = try EmbeddedBroker(topics: topics ? [("clicks.versions", 1), ("clicks.images", 1)] : [])
+    init() throws {
+        broker = try EmbeddedBroker(topics: [("clicks.versions", 1), ("clicks.images", 1)])
         producer = try KafkaProducer(KafkaConfiguration(brokers: broker.address, properties: ["linger.ms": "0"]), onDelivery: { _ in })
-    }
-
-    func createTopics() throws {
-        try broker.createTopic("clicks.versions", partitions: 1)
-        try broker.createTopic("clicks.images", partitions: 1)
     }
 
     mutating func send(_ publication: Publication, damaged: Bool = false) throws {

@@ -43,7 +43,12 @@ final class ProblemLog {
 
     init(file: String) { self.file = file }
 
-    func add(_ position: Position, _ message: String) { found.append((position, message)) }
+    /// Enough for anybody to mend at a time.
+    static let problemsMaximum = 100
+
+    func add(_ position: Position, _ message: String) {
+        if found.count < Self.problemsMaximum { found.append((position, message)) }
+    }
 
     /// Remembers a text that came from the environment, so that no message tells it.
     func hide(_ text: String) { hidden.insert(text) }
@@ -74,9 +79,8 @@ final class ProblemLog {
 }
 
 private func nearest(_ name: String, among known: [String]) -> String {
-    let limit = max(1, name.count / 3)
     let best = known.map { (name: $0, distance: editDistance(name, $0)) }
-        .filter { $0.distance <= limit }
+        .filter { $0.distance <= max(1, max(name.count, $0.name.count) / 3) }
         .min { ($0.distance, $0.name) < ($1.distance, $1.name) }
     return best.map { "; did you mean `\($0.name)`?" } ?? ""
 }

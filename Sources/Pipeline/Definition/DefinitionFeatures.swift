@@ -11,6 +11,7 @@ struct DefinitionFeatures {
     private let log: ProblemLog
     /// The features by a key that is the same for crosses of the same fields.
     private var seen: [String: Position] = [:]
+    private var fieldFeatures: [(name: String, position: Position)] = []
     private var crosses: [(fields: [(name: String, position: Position)], position: Position)] = []
 
     private enum Kind: String, CaseIterable { case categorical, numeric }
@@ -43,6 +44,7 @@ struct DefinitionFeatures {
             log.add(position, "a feature cannot be named `\(name)`, the name of the feature that every example has; rename the field")
             return
         }
+        fieldFeatures.append((name, position))
         add(kind == .categorical ? .categorical(name) : .numeric(name, scale: scale), key: [name], position)
         checkLabel([(name, position)])
     }
@@ -82,15 +84,13 @@ struct DefinitionFeatures {
     }
 
     private func checkCrosses(testedFields: Set<String>) {
-        var scales: [String: NumericScale] = [:], declared: Set<String> = []
+        var scales: [String: NumericScale] = [:]
         for definition in definitions {
-            if case .cross = definition.kind { continue }
-            declared.insert(definition.name)
             if case .numeric(let scale) = definition.kind { scales[definition.name] = scale }
         }
-        let known = declared.union(source.schema?.compiled.propertyNames ?? []).union(testedFields)
+        let known = Set(fieldFeatures.map(\.name)).union(source.schema?.compiled.propertyNames ?? []).union(testedFields)
         for cross in crosses {
-            for field in cross.fields where !known.contains(field.name) {
+            for field in cross.fields where !known.contains(field.name) && field.name != source.label?.field {
                 log.add(field.position,
                     "cross names \(log.name(field.name)), which no feature, schema or test event has\(log.suggestion(for: field.name, among: known))")
             }
@@ -106,19 +106,15 @@ struct DefinitionFeatures {
     private func checkSchema() {
         guard let schema = source.schema?.compiled, !schema.additionalProperties else { return }
         let properties = Set(schema.propertyNames)
-        var fields = crosses.flatMap(\.fields)
-        for definition in definitions {
-            if let position = seen[definition.name] { fields.append((definition.name, position)) }
-        }
-        fields += [source.label.map { ($0.field, $0.position) }, source.time.map { ($0.field, $0.position) },
-            source.deduplicate.map { ($0.value.field, $0.position) }].compactMap { $0 }
-        for field in fields where !properties.contains(field.name) && !isCross(field.name) {
+        var fields = fieldFeatures + crosses.flatMap(\.fields)
+        fields += [
+            source.label.map { ($0.field, $0.position) }, source.time.map { ($0.field, $0.position) },
+            source.deduplicate.map { ($0.value.field, $0.position) },
+        ].compactMap { $0 }
+        var told: Set<String> = []
+        for field in fields where !properties.contains(field.name) && told.insert(field.name).inserted {
             log.add(field.position,
                 "field \(log.name(field.name)) is not among the properties of \(schema.name), which allows no others\(log.suggestion(for: field.name, among: properties))")
         }
-    }
-
-    private func isCross(_ name: String) -> Bool {
-        definitions.contains { if case .cross = $0.kind { $0.name == name } else { false } }
     }
 }

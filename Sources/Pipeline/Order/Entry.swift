@@ -19,6 +19,15 @@ public struct Run: Sendable, Equatable {
     public var refused: UInt32
 
     public var events: Int { Int(learned) + Int(refused) }
+
+    package init(incarnation: UInt32, partition: Int32, first: Int64, next: Int64, learned: UInt32, refused: UInt32) {
+        self.incarnation = incarnation
+        self.partition = partition
+        self.first = first
+        self.next = next
+        self.learned = learned
+        self.refused = refused
+    }
 }
 
 /// Something that is not an event, but that later state depends on. Takes effect at the next event.
@@ -34,12 +43,22 @@ public enum Command: Sendable, Equatable, Codable {
 public struct PartitionStart: Sendable, Equatable, Codable {
     public var partition: Int32
     public var offset: Int64
+
+    package init(partition: Int32, offset: Int64) {
+        self.partition = partition
+        self.offset = offset
+    }
 }
 
 /// The figures that live metrics are compared with: the window that ended at a version.
 public struct Reference: Sendable, Equatable, Codable {
     public var version: UInt64
     public var window: MetricReport
+
+    package init(version: UInt64, window: MetricReport) {
+        self.version = version
+        self.window = window
+    }
 }
 
 public enum Entry: Sendable, Equatable {
@@ -47,7 +66,7 @@ public enum Entry: Sendable, Equatable {
     case command(Command)
 
     /// The entries of one version, as they are stored.
-    static func encode(_ entries: [Entry]) throws -> [UInt8] {
+    package static func encode(_ entries: [Entry]) throws -> [UInt8] {
         var writer = ByteWriter()
         for entry in entries {
             switch entry {
@@ -67,7 +86,7 @@ public enum Entry: Sendable, Equatable {
         return writer.bytes
     }
 
-    static func decode(_ bytes: [UInt8]) throws -> [Entry] {
+    package static func decode(_ bytes: [UInt8]) throws -> [Entry] {
         try bytes.withUnsafeBytes { bytes in
             var reader = ByteReader(bytes)
             func number<T: FixedWidthInteger>(_ type: T.Type = T.self) throws -> T {

@@ -3,18 +3,18 @@ import Foundation
 /// A first-in first-out queue of limited length between two threads: a full one makes the producer wait, which is the back-pressure.
 ///
 /// `@unchecked Sendable`: every access to the stored properties holds `condition`.
-final class BoundedQueue<Element: Sendable>: @unchecked Sendable {
+package final class BoundedQueue<Element: Sendable>: @unchecked Sendable {
     private let condition = NSCondition()
     private let limit: Int
     private var elements: [Element] = []
     private var head = 0
     private var closed = false
 
-    init(limit: Int) { self.limit = limit }
+    package init(limit: Int) { self.limit = limit }
 
     /// Waits for room and appends. False, and nothing appended, once the queue is closed.
     @discardableResult
-    func push(_ element: Element) -> Bool {
+    package func push(_ element: Element) -> Bool {
         condition.lock()
         defer { condition.unlock() }
         while elements.count - head >= limit, !closed { condition.wait() }
@@ -25,7 +25,7 @@ final class BoundedQueue<Element: Sendable>: @unchecked Sendable {
     }
 
     /// The oldest element; nil when there is none until `timeout` has passed, or none any more and the queue is closed.
-    func pop(timeout: Duration) -> Element? {
+    package func pop(timeout: Duration) -> Element? {
         condition.lock()
         defer { condition.unlock() }
         let deadline = Date(timeIntervalSinceNow: timeout / .seconds(1))
@@ -44,7 +44,7 @@ final class BoundedQueue<Element: Sendable>: @unchecked Sendable {
     }
 
     /// No element enters any more; those within can still be taken out.
-    func close() {
+    package func close() {
         condition.lock()
         closed = true
         condition.broadcast()
@@ -52,13 +52,13 @@ final class BoundedQueue<Element: Sendable>: @unchecked Sendable {
     }
 
     /// Closed, and nothing left within.
-    var isFinished: Bool {
+    package var isFinished: Bool {
         condition.lock()
         defer { condition.unlock() }
         return closed && head == elements.count
     }
 
-    var count: Int {
+    package var count: Int {
         condition.lock()
         defer { condition.unlock() }
         return elements.count - head

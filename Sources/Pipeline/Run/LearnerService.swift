@@ -56,27 +56,43 @@ public final class LearnerService: Sendable {
     /// - Throws: what it could not go on after.
     public func run() throws {
         defer { statusBox.with { $0.phase = .stopped } }
-        let leaseStore = try Store(url: try definition.postgresURL(), pipeline: definition.name, purpose: "lease")
-        try leaseStore.register(definition)
-        guard let lease = try waitForLease(leaseStore) else { return leaseStore.close() }
+        guard let lease = try waitForLease() else { return }
         logger.info("leading with epoch \(lease.epoch)")
         statusBox.with { $0.epoch = lease.epoch }
         // Recovery may take long, and the lease must not run out meanwhile.
         let keeper = LeaseKeeper(lease, definition: definition, logger: logger) { [self] in fail($0) }
         defer { keeper.stop() }
-        try LearnerRun(self, epoch: lease.epoch).run()
+        do {
+            try LearnerRun(self, epoch: lease.epoch).run()
+        } catch {
+            // A stop in the middle of recovery is no failure; a lost lease explains what follows from it.
+            if failure.value == nil, !(isStopping && error is ReplayError) { throw error }
+        }
         if let error = failure.value { throw error }
     }
 
-    private func waitForLease(_ store: Store) throws -> Lease? {
+    /// Nil when it was stopped. A standby outlives an outage of the database; the first attempt must succeed.
+    private func waitForLease() throws -> Lease? {
+        let url = try definition.postgresURL()
+        func connect() throws -> Store { try Store(url: url, pipeline: definition.name, purpose: "lease") }
+        var store = try connect()
+        try store.register(definition)
         while !isStopping {
-            if let lease = try Lease.acquire(store, holder: holder) { return lease }
-            if status.phase != .standby {
-                logger.info("another learner holds the lease of \(definition.name); waiting")
-                statusBox.with { $0.phase = .standby }
+            do {
+                if store.connection.isBroken { store = try connect() }
+                if let lease = try Lease.acquire(store, holder: holder) { return lease }
+                if status.phase != .standby {
+                    logger.info("another learner holds the lease of \(definition.name); waiting")
+                    statusBox.with { $0.phase = .standby }
+                }
+            } catch let error as PostgresError where error.isOutage && status.phase == .standby {
+                logger.warning("waiting for the lease: \(error)")
+                store.close()
+                Thread.sleep(forTimeInterval: 1)
             }
             Thread.sleep(forTimeInterval: 0.25)
         }
+        store.close()
         return nil
     }
 
@@ -126,14 +142,15 @@ public final class LearnerService: Sendable {
             defer { store.close() }
             let effectsVersion = try store.effectsVersion()
             let rebuilt = try recover(store, ingest, effectsVersion: effectsVersion)
-            let machine = rebuilt.machine
+            let machine = rebuilt.machine, snapshotVersion = rebuilt.snapshot ?? 0
             let recorder = try Recorder(
                 definition: definition, epoch: epoch, effectsVersion: machine.version, producer: producer, deliveries: deliveries,
                 logger: logger)
             try recorder.sendAgain(rebuilt.deadLetters)
+            let newest = try store.newestPublications()
             let publisher = Publisher(
                 topic: try definition.publishTopic.get(), bits: definition.model.bits, meaning: definition.meaning, epoch: epoch,
-                lastSequence: try store.newestPublication(), producer: producer, deliveries: deliveries)
+                lastSequence: newest.any, lastImageSequence: newest.image, producer: producer, deliveries: deliveries)
             try first(machine, store, ingest)
             guard !service.isStopping else { return }
             service.statusBox.with { $0.phase = .learning }
@@ -141,8 +158,8 @@ public final class LearnerService: Sendable {
             // `machine`, `ingest` and `recorder` each belong to one of these threads from here on.
             let read = handOver(ingest), learn = handOver((machine, publisher)), record = handOver((recorder, publisher))
             let reader = Worker("freshet read") { [self] in attempt { try reading(read.value) } }
-            let learning = Worker("freshet learn") { [self] in 
-                attempt { try self.learning(learn.value.0, learn.value.1) }
+            let learning = Worker("freshet learn") { [self] in
+                attempt { try self.learning(learn.value.0, learn.value.1, snapshotVersion: snapshotVersion) }
                 cuts.close()
             }
             let recording = Worker("freshet record") { [self] in
@@ -154,7 +171,10 @@ public final class LearnerService: Sendable {
                 free.close()
             }
             let publishing = Worker("freshet publish") { [self] in attempt { try self.publishing(publisher) } }
-            let snapshotting = Worker("freshet snapshot") { [self] in attempt { try self.snapshotting() } }
+            let snapshotting = Worker("freshet snapshot") { [self] in
+                attempt { try self.snapshotting() }
+                snapshots.close()
+            }
 
             // The learning thread ends last of the first two, and the recording thread drains what it left.
             let patience = Duration.seconds(90)
@@ -278,12 +298,15 @@ public final class LearnerService: Sendable {
         /// Dead letters of one version; beyond this a version is cut.
         private static let deadLetterBytesMaximum = 16 << 20
 
-        private func learning(_ machine: StateMachine, _ publisher: Publisher) throws {
+        /// - Parameter snapshotVersion: the newest snapshot.
+        private func learning(_ machine: StateMachine, _ publisher: Publisher, snapshotVersion: UInt64) throws {
             let interval = Duration.seconds(definition.version.seconds)
             let snapshotInterval = Duration.seconds(definition.snapshotSeconds)
             var cutAt = ContinuousClock.now
             var snapshotAt = ContinuousClock.now
-            var snapshotVersion = machine.version
+            var snapshotVersion = snapshotVersion
+            // Drift asks for a snapshot; one that is under way puts it off to a later version.
+            var isDriftOwed = false
             var letters: [DeadLetter] = []
             var letterBytes = 0
             var newest = service.status.newestEventMilliseconds
@@ -300,10 +323,11 @@ public final class LearnerService: Sendable {
                     item.publication = job(machine, sealed.hashes.image, publisher, newest)
                     publishedVersion = sealed.version
                 }
-                if let snapshotReason, !snapshotUnderWay.exchange(true, ordering: .relaxed) {
+                if let snapshotReason, claimSnapshot(isLast: snapshotReason == "stop") {
                     item.snapshot = (try machine.encode(), snapshotReason)
                     snapshotAt = .now
                     snapshotVersion = sealed.version
+                    isDriftOwed = false
                 }
                 service.statusBox.with {
                     $0.eventsHere += machine.learned + machine.refused - $0.learned - $0.refused
@@ -336,10 +360,11 @@ public final class LearnerService: Sendable {
                 let isOver = source == nil && filled.isFinished
                 if machine.pendingEvents > 0 {
                     let drifted = machine.pendingDriftEvents > 0
+                    isDriftOwed = isDriftOwed || drifted
                     let due = machine.pendingEvents >= definition.version.events || ContinuousClock.now - cutAt >= interval
                     if due || drifted || isOver || letterBytes > Self.deadLetterBytesMaximum {
                         let reason: String? =
-                            drifted ? "drift" : isOver ? "stop" : ContinuousClock.now - snapshotAt >= snapshotInterval ? "interval" : nil
+                            isOver ? "stop" : isDriftOwed ? "drift" : ContinuousClock.now - snapshotAt >= snapshotInterval ? "interval" : nil
                         try cut(snapshotReason: reason)
                     }
                 } else {
@@ -348,7 +373,7 @@ public final class LearnerService: Sendable {
                         publishedVersion = machine.version
                         cuts.push(RecordItem(publication: job, newestEventMilliseconds: newest))
                     }
-                    if isOver, machine.pendingIsEmpty, machine.version > snapshotVersion, !snapshotUnderWay.exchange(true, ordering: .relaxed) {
+                    if isOver, machine.pendingIsEmpty, machine.version > snapshotVersion, claimSnapshot(isLast: true) {
                         var item = RecordItem()
                         item.snapshot = (try machine.encode(), "stop")
                         cuts.push(item)
@@ -358,6 +383,9 @@ public final class LearnerService: Sendable {
                 if machine.pendingEvents == 0 { cutAt = .now }
             }
         }
+
+        /// One snapshot is under way at a time, for each holds the whole state; the last one queues behind it.
+        private func claimSnapshot(isLast: Bool) -> Bool { !snapshotUnderWay.exchange(true, ordering: .relaxed) || isLast }
 
         private func job(_ machine: StateMachine, _ hash: ImageHash, _ publisher: Publisher, _ newest: Int64) -> PublicationJob {
             publisher.underWay.wrappingIncrement(ordering: .relaxed)
@@ -397,6 +425,7 @@ public final class LearnerService: Sendable {
             let deadline = ContinuousClock.now + Publisher.timeout
             while publishingEnded.load(ordering: .acquiring) == false, ContinuousClock.now < deadline { Thread.sleep(forTimeInterval: 0.01) }
             for sent in sentPublications.value { try recorder.record(sent) }
+            try recorder.finish()
         }
 
         /// Publications that have left and are not recorded yet.

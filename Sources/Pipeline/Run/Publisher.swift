@@ -68,12 +68,15 @@ final class Publisher: Sendable {
         var sequence: UInt64
         /// What nodes hold; nil when nobody knows.
         var hash: ImageHash?
+        /// The newest whole image.
+        var imageSequence: UInt64
         var patchBytes = 0
         var imageBytes = 0
     }
 
     init(
-        topic: String, bits: Int, meaning: UInt64, epoch: Int64, lastSequence: UInt64, producer: KafkaProducer, deliveries: Deliveries
+        topic: String, bits: Int, meaning: UInt64, epoch: Int64, lastSequence: UInt64,
+        lastImageSequence: UInt64, producer: KafkaProducer, deliveries: Deliveries
     ) {
         versionsTopic = "\(topic).versions"
         imagesTopic = "\(topic).images"
@@ -82,7 +85,7 @@ final class Publisher: Sendable {
         self.epoch = epoch
         self.producer = producer
         self.deliveries = deliveries
-        state = Locked(State(sequence: lastSequence))
+        state = Locked(State(sequence: lastSequence, imageSequence: lastImageSequence))
     }
 
     /// Sends a job as the next publication and waits until the broker has it.
@@ -97,6 +100,8 @@ final class Publisher: Sendable {
             return []
         }
         state.sequence += 1
+        // An image goes to the slot that the one before does not have, and the sequence's parity names the slot.
+        if job.image != nil, state.sequence % 2 == state.imageSequence % 2 { state.sequence += 1 }
         do {
             let sent = try send(job, base: base, &state)
             state.hash = job.hash
@@ -131,6 +136,7 @@ final class Publisher: Sendable {
             let (_, whole) = try send(publication, to: imagesTopic, blocks: image.count / Int8Block.byteCount, base: nil)
             sent.append(whole)
             state.imageBytes = whole.bytes
+            state.imageSequence = state.sequence
             state.patchBytes = 0
         }
         return sent

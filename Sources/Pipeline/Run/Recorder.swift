@@ -33,7 +33,9 @@ final class Recorder {
     private let topic: String
     private let deadLetterTopic: String?
     private let logger: Logger
+    /// Up to here dead letters have left, and up to here the history knows it.
     private var effectsVersion: UInt64
+    private var recordedEffectsVersion: UInt64
 
     init(
         definition: PipelineDefinition, epoch: Int64, effectsVersion: UInt64, producer: KafkaProducer, deliveries: Deliveries, logger: Logger
@@ -41,6 +43,7 @@ final class Recorder {
         self.definition = definition
         self.epoch = epoch
         self.effectsVersion = effectsVersion
+        recordedEffectsVersion = effectsVersion
         self.producer = producer
         self.deliveries = deliveries
         self.logger = logger
@@ -59,10 +62,18 @@ final class Recorder {
         try retrying("recording version \(sealed.version)") { store in
             try store.record(sealed, epoch: epoch, learningHash: definition.learningHash, effectsVersion: effectsVersion)
         }
+        recordedEffectsVersion = effectsVersion
         if !letters.isEmpty {
             try send(letters, version: sealed.version)
             effectsVersion = sealed.version
         }
+    }
+
+    /// Records what the next version would have said of this one's dead letters: a snapshot beyond that is of no use to the next start.
+    func finish() throws {
+        guard recordedEffectsVersion != effectsVersion else { return }
+        try retrying("recording that dead letters have left") { try $0.record(effectsVersion: effectsVersion, epoch: epoch) }
+        recordedEffectsVersion = effectsVersion
     }
 
     func record(_ publications: [SentPublication]) throws {

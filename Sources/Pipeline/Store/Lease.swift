@@ -1,4 +1,4 @@
-// The lease of a pipeline: who may learn it. Two signs say that the holder is alive, and either is enough to keep a challenger away:
+// The lease of a pipeline: who may learn it. Two signs say that the holder is alive, and when one of them fails a challenger takes over:
 // a lease that has not expired by the database's clock, and an advisory lock named after the epoch, which vanishes with the
 // holder's session. So a killed learner is replaced at once, a stopped one (its session still open) when its lease has run out,
 // and neither needs the clocks of two machines to agree. What makes it safe is not the lease but the epoch in each write.
@@ -40,12 +40,11 @@ final class Lease {
                 UPDATE freshet.pipelines SET epoch = $2, holder = $3,
                     lease_expires_at = clock_timestamp() + make_interval(secs => $4::int) WHERE pipeline = $1
                 """, [.text(store.pipeline), .int(epoch + 1), .text(holder), .int(Int64(seconds))], timeout: Store.timeout)
+            // Before the new epoch can be seen, or another challenger would take this lock, too, for a dead holder's. It is the session's,
+            // and outlives the transaction.
+            try Lease(epoch: epoch + 1, store: store).lock()
             return epoch + 1
-        }.map { epoch in
-            let lease = Lease(epoch: epoch, store: store)
-            try lease.lock()
-            return lease
-        }
+        }.map { Lease(epoch: $0, store: store) }
     }
 
     /// Extends the lease. - Throws: `StoreError.leaseLost` if another learner has it.

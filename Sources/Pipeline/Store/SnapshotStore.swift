@@ -17,10 +17,6 @@ extension Store {
         var storedBytes = 0
         var chunks = 0
         try connection.transaction(timeout: Self.snapshotTimeout) { connection in
-            let held = try connection.query(
-                "SELECT 1 AS held FROM freshet.pipelines WHERE pipeline = $1 AND epoch = $2 FOR SHARE", [.text(pipeline), .int(epoch)],
-                timeout: Self.timeout)
-            guard !held.isEmpty else { throw StoreError(.leaseLost, "another learner has taken over \(pipeline)") }
             // COPY takes no ON CONFLICT: the same version again replaces what is there.
             _ = try connection.execute(
                 "DELETE FROM freshet.snapshots WHERE pipeline = $1 AND version = $2", row, timeout: Self.timeout)
@@ -39,6 +35,11 @@ extension Store {
                     }
                 }
             }
+            // Only now, for it locks the row to the end: versions are recorded and the lease is renewed while the state is written.
+            let held = try connection.query(
+                "SELECT 1 AS held FROM freshet.pipelines WHERE pipeline = $1 AND epoch = $2 FOR SHARE", [.text(pipeline), .int(epoch)],
+                timeout: Self.timeout)
+            guard !held.isEmpty else { throw StoreError(.leaseLost, "another learner has taken over \(pipeline)") }
             _ = try connection.execute(
                 """
                 INSERT INTO freshet.snapshots (pipeline, version, reason, bytes, stored_bytes, chunks, sha256)

@@ -171,21 +171,33 @@ public final class Store {
             ], timeout: Self.timeout)
     }
 
-    // MARK: Publications and nodes
-
-    /// The number of the newest publication; 0 if there is none.
-    func newestPublication() throws -> UInt64 {
-        let rows = try connection.query(
-            "SELECT coalesce(max(publication), 0) AS publication FROM freshet.publications WHERE pipeline = $1", [.text(pipeline)],
-            timeout: Self.timeout)
-        return UInt64(try rows.first?.int("publication") ?? 0)
+    /// Says that the dead letters up to a recorded version have left; does nothing once the lease is lost.
+    func record(effectsVersion: UInt64, epoch: Int64) throws {
+        _ = try connection.execute(
+            "UPDATE freshet.pipelines SET effects_version = $3 WHERE pipeline = $1 AND epoch = $2",
+            [.text(pipeline), .int(epoch), .int(Int64(effectsVersion))], timeout: Self.timeout)
     }
 
+    // MARK: Publications and nodes
+
+    /// The numbers of the newest publication and of the newest whole image; 0 where there is none.
+    func newestPublications() throws -> (any: UInt64, image: UInt64) {
+        let row = try connection.query(
+            """
+            SELECT coalesce(max(publication), 0) AS publication, coalesce(max(publication) FILTER (WHERE kind = 'image'), 0) AS image
+            FROM freshet.publications WHERE pipeline = $1
+            """, [.text(pipeline)], timeout: Self.timeout
+        ).first
+        return (UInt64(try row?.int("publication") ?? 0), UInt64(try row?.int("image") ?? 0))
+    }
+
+    /// Does nothing for a learner that has lost its lease: nodes refuse what it sent.
     func record(_ publication: SentPublication) throws {
         _ = try connection.execute(
             """
             INSERT INTO freshet.publications (pipeline, publication, version, epoch, kind, base, image_hash, blocks, messages, bytes)
-            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT DO NOTHING
+            SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10 FROM freshet.pipelines WHERE pipeline = $1 AND epoch = $4
+            ON CONFLICT DO NOTHING
             """,
             [
                 .text(pipeline), .int(Int64(publication.sequence)), .int(Int64(publication.version)), .int(publication.epoch),

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Learner
 import Pipeline
 
 /// The options of the commands that ask the history.

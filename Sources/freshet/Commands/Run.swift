@@ -1,5 +1,6 @@
 import ArgumentParser
 import Foundation
+import Learner
 import Logging
 import Pipeline
 import PostgresClient
@@ -57,7 +58,8 @@ struct AddressNote: Service {
     let port: @Sendable () async throws -> Int
 
     func run() async throws {
-        logger.info("HTTP on port \(try await port())")
+        let port = try await port()
+        logger.info("HTTP on port \(port)")
         try await gracefulShutdown()
     }
 }
@@ -119,10 +121,13 @@ func learnerMetrics(_ learners: [LearnerService]) -> String {
     family("newest_event_timestamp_seconds", .gauge, "The Kafka timestamp of the newest event in a recorded version.") {
         $0.newestEventMilliseconds > 0 ? Double($0.newestEventMilliseconds) / 1000 : nil
     }
-    for (name, value) in [("logloss", \MetricReport.logloss as KeyPath<MetricReport, Double>), ("accuracy", \.accuracy), ("calibration_error", \.calibrationError)] {
-        family("window_\(name)", .gauge, "Progressive \(name) over the newest events.") { $0.metrics?.window?[keyPath: value] }
+    func window(_ name: String, _ value: (MetricReport) -> Double?) {
+        family("window_\(name)", .gauge, "Progressive \(name) over the newest events.") { $0.metrics?.window.flatMap(value) }
     }
-    family("window_auc", .gauge, "Progressive area under the ROC curve over the newest events.") { $0.metrics?.window?.auc }
+    window("logloss") { $0.logloss }
+    window("accuracy") { $0.accuracy }
+    window("auc") { $0.auc }
+    window("calibration_error") { $0.calibrationError }
     family("reference_logloss", .gauge, "The logloss of the window that the live one is compared with.") { $0.metrics?.reference?.window.logloss }
     return page.text
 }

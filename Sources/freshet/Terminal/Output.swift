@@ -44,9 +44,13 @@ struct TextTable {
             row.enumerated().map { column, cell in
                 let padding = String(repeating: " ", count: widths[column] - cell.count)
                 return rightAligned.contains(column) ? padding + cell : cell + padding
-            }.joined(separator: "  ").replacing(/ +$/, with: "")
+            }.joined(separator: "  ").trimmedEnd
         }.joined(separator: "\n")
     }
+}
+
+extension String {
+    fileprivate var trimmedEnd: String { String(prefix(upTo: lastIndex { $0 != " " }.map { index(after: $0) } ?? startIndex)) }
 }
 
 /// Numbers as people read them.

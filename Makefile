@@ -1,0 +1,36 @@
+# make demo: see the whole loop run. make test: build and run all tests. Both install what they lack (Debian 12; Swift 6.3 must be there).
+
+PACKAGES = librdkafka-dev libpq-dev libsimdjson-dev libzstd-dev postgresql
+BUILD = swift build -c release
+
+.PHONY: demo test build bench deps
+
+demo: build
+	.build/release/freshet demo $(ARGS)
+
+build: deps
+	$(BUILD) --product freshet
+
+test: deps
+	$(BUILD) --build-tests
+	swift test -c release --skip-build $(ARGS)
+
+bench: build
+	Tests/Benchmarks/run $(ARGS)
+
+deps:
+	@command -v swift >/dev/null || { echo "Swift is missing: install Swift 6.3 from https://www.swift.org/install/linux/" >&2; exit 1; }
+	@command -v dpkg >/dev/null || { echo "This is not Debian: install what $(PACKAGES) are here, then: $(BUILD)" >&2; exit 1; }
+	@missing=""; \
+	for package in $(PACKAGES); do \
+		dpkg-query -W -f '$${Status}' $$package 2>/dev/null | grep -q 'ok installed' || missing="$$missing $$package"; \
+	done; \
+	if [ -n "$$missing" ]; then \
+		sudo=""; \
+		if [ "$$(id -u)" != 0 ]; then \
+			command -v sudo >/dev/null && sudo -v || { echo "Please install as root: apt-get install$$missing" >&2; exit 1; }; \
+			sudo=sudo; \
+		fi; \
+		echo "installing$$missing"; \
+		$$sudo apt-get update -q && $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $$missing; \
+	fi

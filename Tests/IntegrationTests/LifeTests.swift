@@ -1,0 +1,129 @@
+import Foundation
+import PostgresClient
+import TestSupport
+import Testing
+
+extension Integration {
+    /// Starting, stopping, taking over, and a database that goes away.
+    @Suite struct Life {
+        private static let often = ["{events: 20000, seconds: 0.5}": "{events: 500, seconds: 0.05}", "bits: 20": "bits: 14"]
+
+        private func clicks(_ loop: Loop, _ events: Int) async throws -> String {
+            let file = "\(loop.folder)/clicks.jsonl"
+            try await loop.freshet("generate", "clicks", "--events", String(events), "--seed", "8").write(toFile: file, atomically: true, encoding: .utf8)
+            return file
+        }
+
+        /// Protects: SIGTERM ends a learner in order: what it learned is recorded, with a snapshot, so that the next one reads nothing again.
+        @Test func aStopIsGraceful() async throws {
+            try await Loop.with(.clicks, replacing: Self.often) { loop in
+                let file = try await clicks(loop, 12_000)
+                let feed = try loop.start("feed", loop.file, file, "--rate", "6000")
+                let first = try loop.learner()
+                try await loop.untilRecorded(3000, by: first)
+                #expect(try await first.terminate() == 0, "\(first.standardError)")
+                let stopped = try await loop.json("show", loop.file)
+                #expect(stopped["snapshot"].bool == true, "\(first.standardError)")
+                #expect(try await feed.wait() == 0)
+
+                let second = try loop.learner()
+                try await loop.untilRecorded(12_000, by: second)
+                let version = try #require(stopped["version"].int)
+                #expect(second.standardError.contains("recovered version \(version) from snapshot \(version), 0 events read again"), "\(second.standardError)")
+                #expect(try await second.terminate() == 0)
+                #expect(try await loop.json("verify", loop.file)["equal"].bool == true)
+            }
+        }
+
+        /// Protects: one learner at a time. A killed one is replaced at once, a paused one when its lease is over, and it can write nothing then.
+        @Test func aStandbyTakesOver() async throws {
+            try await Loop.with(.clicks, replacing: Self.often) { loop in
+                let connection = try loop.connect()
+                defer { connection.close() }
+                let file = try await clicks(loop, 60_000)
+                let feed = try loop.start("feed", loop.file, file, "--rate", "2000")
+                let first = try loop.learner()
+                try await loop.untilRecorded(1000, by: first)
+                let second = try loop.learner()
+                try await until("the second waits") { second.standardError.contains("another learner holds the lease") }
+
+                first.kill()
+                var began = ContinuousClock.now
+                try await until("the second leads", timeout: .seconds(8)) { second.standardError.contains("leading with epoch 2") }
+                let afterKill = ContinuousClock.now - began
+                try await loop.untilRecorded(try loop.recordedEvents(connection) + 1000, by: second)
+
+                let third = try loop.learner()
+                try await until("the third waits") { third.standardError.contains("another learner holds the lease") }
+                second.signal(SIGSTOP)
+                began = .now
+                try await until("the third leads", timeout: .seconds(20)) { third.standardError.contains("leading with epoch 3") }
+                print("taken over \(afterKill) after a kill, \(ContinuousClock.now - began) after a stop")
+                try await loop.untilRecorded(try loop.recordedEvents(connection) + 1000, by: third)
+                second.signal(SIGCONT)
+                #expect(try await second.wait(timeout: .seconds(30)) == 1)
+                #expect(second.standardError.contains("another learner has taken over clicks"), "\(second.standardError)")
+
+                #expect(try await feed.wait() == 0)
+                try await loop.untilRecorded(60_000, by: third)
+                #expect(try loop.recordedEvents(connection) == 60_000)
+                // Epochs only rise along the lineage: what the paused one had in hand is not in it.
+                let fallen = try connection.query(
+                    "SELECT 1 AS n FROM freshet.versions a JOIN freshet.versions b ON b.version = a.version + 1 WHERE b.epoch < a.epoch", timeout: .seconds(30))
+                #expect(fallen.isEmpty)
+                #expect(try await third.terminate() == 0)
+                #expect(try await loop.json("verify", loop.file)["equal"].bool == true)
+            }
+        }
+
+        /// Protects: connections to the database that end, again and again, cost nothing but time.
+        @Test func theDatabaseDropsEveryone() async throws {
+            try await Loop.with(.clicks, replacing: Self.often) { loop in
+                let connection = try loop.connect()
+                defer { connection.close() }
+                let file = try await clicks(loop, 20_000)
+                let feed = try loop.start("feed", loop.file, file, "--rate", "4000")
+                let learner = try loop.learner()
+                try await loop.untilRecorded(500, by: learner)
+                for _ in 0..<10 {
+                    _ = try connection.query(
+                        "SELECT pg_terminate_backend(pid)::int::bigint AS n FROM pg_stat_activity WHERE application_name LIKE 'freshet %' AND datname = current_database()",
+                        timeout: .seconds(30))
+                    try await Task.sleep(for: .milliseconds(300))
+                    #expect(learner.exitStatus == nil, "\(learner.standardError)")
+                }
+                #expect(try await feed.wait() == 0)
+                try await loop.untilRecorded(20_000, by: learner)
+                #expect(try loop.recordedEvents(connection) == 20_000)
+                #expect(try await learner.terminate() == 0, "\(learner.standardError)")
+                #expect(try await loop.json("verify", loop.file)["equal"].bool == true)
+                let expected = try await loop.json("evaluate", loop.file, file)
+                #expect(try await loop.json("show", loop.file)["image_hash"].string == expected["image_hash"].string)
+            }
+        }
+
+        /// Protects: a pipeline that would learn otherwise does not go on with what the old one learned. (Partitions that are added cannot be
+        /// tested here: this broker cannot add any.)
+        @Test func aChangedDefinitionIsRefused() async throws {
+            try await Loop.with(.clicks, replacing: Self.often) { loop in
+                let file = try await clicks(loop, 2000)
+                try await loop.freshet("feed", loop.file, file)
+                let learner = try loop.learner()
+                try await loop.untilRecorded(2000, by: learner)
+                #expect(try await learner.terminate() == 0)
+                // How often versions are cut is no part of what is learned; the rate is.
+                let text = try String(contentsOfFile: loop.file, encoding: .utf8)
+                try text.replacingOccurrences(of: "seconds: 0.05", with: "seconds: 0.07").write(toFile: loop.file, atomically: true, encoding: .utf8)
+                let same = try loop.learner()
+                try await until("it learns", state: { same.standardError }) { same.standardError.contains("recovered version") }
+                #expect(try await same.terminate() == 0)
+
+                let changed = text.replacingOccurrences(of: "rate: 0.1", with: "rate: 0.2")
+                #expect(changed != text)
+                try changed.write(toFile: loop.file, atomically: true, encoding: .utf8)
+                let message = try await loop.freshet("run", loop.file, "--http", "127.0.0.1:0", status: 1)
+                #expect(message.contains("give the pipeline another name"), "\(message)")
+            }
+        }
+    }
+}

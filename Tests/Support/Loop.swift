@@ -1,0 +1,178 @@
+// The whole loop for one test: a database in the test process's private PostgreSQL, a broker in a process of its own, a pipeline file in
+// a temporary folder, and the `freshet` processes that the test starts. `Loop.with` takes all of it down, whatever the test did.
+
+import Foundation
+import PostgresClient
+
+/// A pipeline with everything around it.
+public final class Loop: Sendable {
+    public let folder: String
+    /// The pipeline's file.
+    public let file: String
+    public let brokers: String
+    public let database: String
+    public let environment: [String: String]
+    private let program: String
+    private let children = Locked<[ChildProcess]>([])
+
+    /// One server for all tests of this process. It ends with the process.
+    private static let server = Result { try PrivatePostgres(settings: ["max_connections": "200"]) }
+
+    public enum Pipeline: String, Sendable { case electricity, clicks, demo }
+
+    /// Runs a test's body with a loop, and takes the loop down.
+    ///
+    /// - Parameters:
+    ///   - replacing: texts of the pipeline's file, and what is to be there instead.
+    ///   - tables: whether to make the database's tables.
+    public static func with(
+        _ pipeline: Pipeline, partitions: Int = 1, topics: [String] = [], replacing: [String: String] = [:], tables: Bool = true,
+        isolation: isolated (any Actor)? = #isolation, _ body: (Loop) async throws -> Void
+    ) async throws {
+        let loop = try await Loop(pipeline, partitions: partitions, topics: topics, replacing: replacing)
+        defer { loop.stop() }
+        if tables { _ = try await loop.freshet("migrate", loop.file) }
+        try await body(loop)
+    }
+
+    private init(_ pipeline: Pipeline, partitions: Int, topics: [String], replacing: [String: String]) async throws {
+        program = try TestData.program()
+        folder = NSTemporaryDirectory() + "freshet-test-\(UUID().uuidString)"
+        try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+        let kafkaTopic = pipeline == .electricity ? "feedback.electricity" : "feedback.clicks"
+        let published = pipeline == .electricity ? "electricity" : "clicks"
+        do {
+            // The publication topics have one partition, which the broker would not give them by itself.
+            let all = ["\(kafkaTopic):\(partitions)", "\(kafkaTopic).dead:1", "\(published).versions:1", "\(published).images:1"] + topics
+            let broker = try ChildProcess(program, ["broker", "--json"] + all.flatMap { ["--topic", $0] }, folder: folder)
+            children.with { $0.append(broker) }
+            struct Answer: Decodable { var brokers: String }
+            brokers = try await until("the broker says where it is", timeout: .seconds(20), state: { broker.standardError }) {
+                try? JSONDecoder().decode(Answer.self, from: Data(broker.standardOutput.utf8))
+            }.brokers
+
+            let name = "test_" + UUID().uuidString.lowercased().replacingOccurrences(of: "-", with: "")
+            let url = try Self.server.get().url
+            let connection = try PostgresConnection.connect(url, applicationName: "tests", timeout: .seconds(20))
+            defer { connection.close() }
+            _ = try connection.execute("CREATE DATABASE \(name)", timeout: .seconds(60))
+            database = url.replacingOccurrences(of: "/postgres?", with: "/\(name)?")
+            environment = ["KAFKA_BROKERS": brokers, "DATABASE_URL": database]
+
+            var text = try String(contentsOfFile: "\(TestData.root)/pipelines/\(pipeline.rawValue).yaml", encoding: .utf8)
+            // This broker does not wake a fetch that waits.
+            if pipeline != .demo {
+                text = text.replacingOccurrences(of: "topic: \(kafkaTopic)\n", with: "topic: \(kafkaTopic)\n    properties: {fetch.wait.max.ms: 10}\n")
+            }
+            for (old, new) in replacing {
+                guard text.contains(old) else { throw TestFailure("\(pipeline).yaml has no \"\(old)\"") }
+                text = text.replacingOccurrences(of: old, with: new)
+            }
+            file = "\(folder)/\(pipeline.rawValue).yaml"
+            try text.write(toFile: file, atomically: true, encoding: .utf8)
+        } catch {
+            for child in children.with({ $0 }) { child.kill() }
+            try? FileManager.default.removeItem(atPath: folder)
+            throw error
+        }
+    }
+
+    private func stop() {
+        for child in children.with({ $0 }) { child.kill() }
+        try? FileManager.default.removeItem(atPath: folder)
+        // The server is the test process's own and goes with it; a database only takes room until then.
+        guard let url = try? Self.server.get().url, let connection = try? PostgresConnection.connect(url, applicationName: "tests", timeout: .seconds(20))
+        else { return }
+        defer { connection.close() }
+        if let name = database.split(separator: "/").last?.split(separator: "?").first {
+            _ = try? connection.execute("DROP DATABASE \(name) WITH (FORCE)", timeout: .seconds(60))
+        }
+    }
+
+    // MARK: Programs
+
+    /// Starts `freshet` with these arguments.
+    public func start(_ arguments: String..., environment: [String: String] = [:]) throws -> ChildProcess {
+        try start(arguments, environment: environment)
+    }
+
+    /// The same, with a file for its standard input.
+    public func start(_ arguments: [String], environment: [String: String] = [:], input: String = "/dev/null") throws -> ChildProcess {
+        let child = try ChildProcess(
+            program, arguments, environment: self.environment.merging(environment) { $1 }, input: input, folder: folder)
+        children.with { $0.append(child) }
+        return child
+    }
+
+    /// Runs `freshet` to its end; its standard output.
+    /// - Throws: `TestFailure` with what it said if its status is another than `status`.
+    @discardableResult
+    public func freshet(
+        _ arguments: String..., status: Int32 = 0, environment: [String: String] = [:], timeout: Duration = .seconds(120),
+        isolation: isolated (any Actor)? = #isolation
+    ) async throws -> String {
+        let child = try ChildProcess(program, arguments, environment: self.environment.merging(environment) { $1 }, folder: folder)
+        defer { child.kill() }
+        let actual = try await child.wait(timeout: timeout)
+        guard actual == status else {
+            throw TestFailure("freshet \(arguments.joined(separator: " ")) ended with \(actual), not \(status): \(child.standardOutput)\(child.standardError)")
+        }
+        return status == 0 ? child.standardOutput : child.standardError + child.standardOutput
+    }
+
+    /// The same, its output as a JSON object.
+    public func json(
+        _ arguments: String..., status: Int32 = 0, isolation: isolated (any Actor)? = #isolation
+    ) async throws -> JSON {
+        let child = try ChildProcess(program, arguments + ["--json"], environment: environment, folder: folder)
+        defer { child.kill() }
+        let actual = try await child.wait(timeout: .seconds(120))
+        guard actual == status else {
+            throw TestFailure("freshet \(arguments.joined(separator: " ")) ended with \(actual), not \(status): \(child.standardOutput)\(child.standardError)")
+        }
+        return try JSON(child.standardOutput)
+    }
+
+    /// Starts a learner.
+    public func learner() throws -> ChildProcess { try start("run", file, "--http", "127.0.0.1:0") }
+
+    /// Starts a node and waits until it listens.
+    public func node(_ name: String) async throws -> (process: ChildProcess, port: Int) {
+        let process = try start("serve", file, "--http", "127.0.0.1:0", "--name", name)
+        return (process, try await port(of: process))
+    }
+
+    /// The HTTP port of a learner or node.
+    public func port(of process: ChildProcess) async throws -> Int {
+        try await until("HTTP on port", timeout: .seconds(30), state: { process.standardError }) {
+            process.standardError.firstMatch(of: /HTTP on port (\d+)/).flatMap { Int($0.1) }
+        }
+    }
+
+    // MARK: The history
+
+    /// A connection to the loop's database.
+    public func connect() throws -> PostgresConnection {
+        try PostgresConnection.connect(database, applicationName: "tests", timeout: .seconds(20))
+    }
+
+    /// How many events the lineage has, learned and refused.
+    public func recordedEvents(_ connection: PostgresConnection) throws -> Int {
+        Int(
+            try connection.query(
+                "SELECT coalesce(sum(learned + refused), 0)::bigint AS events FROM freshet.versions", timeout: .seconds(30)
+            ).first?.int("events") ?? 0)
+    }
+
+    /// Waits until the lineage has so many events.
+    public func untilRecorded(_ events: Int, by learner: ChildProcess? = nil, timeout: Duration = .seconds(90)) async throws {
+        let connection = try connect()
+        defer { connection.close() }
+        var recorded = 0
+        try await until("\(events) events are recorded", timeout: timeout, state: { "\(recorded) were. \(learner?.standardError ?? "")" }) {
+            if let status = learner?.exitStatus { throw TestFailure("the learner ended with \(status): \(learner?.standardError ?? "")") }
+            recorded = try self.recordedEvents(connection)
+            return recorded >= events
+        }
+    }
+}
