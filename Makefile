@@ -16,7 +16,8 @@ test: deps
 	swift test -c release --skip-build $(ARGS)
 
 bench: build
-	Tests/Benchmarks/run $(ARGS)
+	$(BUILD) --product freshet-bench
+	.build/release/freshet-bench $(ARGS)
 
 deps:
 	@command -v swift >/dev/null || { echo "Swift is missing: install Swift 6.3 from https://www.swift.org/install/linux/" >&2; exit 1; }

@@ -20,9 +20,9 @@ let package = Package(
         .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
     ],
     targets: [
-        .systemLibrary(name: "CRDKafka", pkgConfig: "rdkafka", providers: [.apt(["librdkafka-dev"])]),
-        .systemLibrary(name: "CPQ", pkgConfig: "libpq", providers: [.apt(["libpq-dev"])]),
-        .systemLibrary(name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
+        .systemLibrary(name: "CRDKafka", providers: [.apt(["librdkafka-dev"])]),
+        .systemLibrary(name: "CPQ", providers: [.apt(["libpq-dev"])]),
+        .systemLibrary(name: "CZstd", providers: [.apt(["libzstd-dev"])]),
         .target(name: "CSimdJSON", linkerSettings: [.linkedLibrary("simdjson")]),
         .target(name: "KafkaClient", dependencies: ["CRDKafka"]),
         .target(name: "PostgresClient", dependencies: ["CPQ"]),
@@ -59,7 +59,7 @@ let package = Package(
         .executableTarget(
             name: "freshet",
             dependencies: [
-                "Pipeline", "Serving", "KafkaClient", "PostgresClient", "Records", "Model", "Learner", "Drift",
+                "Pipeline", "Serving", "KafkaClient", "PostgresClient", "Records", "Model", "Learner", "Drift", "ReproducibleMath",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Histogram", package: "hdrhistogram-swift"),
                 .product(name: "Logging", package: "swift-log"),
@@ -68,6 +68,7 @@ let package = Package(
             resources: [.embedInCode("../../pipelines/demo.yaml")]
         ),
         .target(name: "TestSupport", dependencies: ["PostgresClient"], path: "Tests/Support"),
+        .executableTarget(name: "freshet-bench", dependencies: ["KafkaClient", "PostgresClient"], path: "Tests/Benchmarks"),
         .testTarget(name: "KafkaClientTests", dependencies: ["KafkaClient"]),
         .testTarget(name: "PostgresClientTests", dependencies: ["PostgresClient"]),
         .testTarget(name: "RecordsTests", dependencies: ["Records"]),

@@ -106,7 +106,10 @@ final class Callbacks: Sendable {
         rd_kafka_conf_set_opaque(conf, Unmanaged.passRetained(self).toOpaque())
         rd_kafka_conf_set_log_cb(conf) { client, level, facility, text in
             guard let client, let text, let callbacks = Callbacks.of(rd_kafka_opaque(client)) else { return }
-            callbacks.log(level, "\(facility.map { String(cString: $0) } ?? ""): \(String(cString: text))")
+            // Not worth a line: consumers' properties at producers, which share the pipeline's, and a development broker's age.
+            let facility = facility.map { String(cString: $0) } ?? ""
+            guard facility != "CONFWARN", facility != "AUTOCREATE" else { return }
+            callbacks.log(level, "\(facility): \(String(cString: text))")
         }
         rd_kafka_conf_set_error_cb(conf) { client, code, reason, opaque in
             guard let client, let callbacks = Callbacks.of(opaque) else { return }

@@ -7,7 +7,7 @@ extension KafkaConsumer {
     /// How many partitions the topic has. Throws `UNKNOWN_TOPIC_OR_PART` where it does not exist; asking does not create it.
     public func partitionCount(of topic: String, timeout: Duration) throws -> Int {
         try retrying(timeout) { client, remaining in
-            guard let local = rd_kafka_topic_new(client, topic, nil) else {
+            guard !topic.isEmpty, let local = rd_kafka_topic_new(client, topic, nil) else {
                 throw KafkaError(RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION, "this is not a topic's name", topic: topic)
             }
             defer { rd_kafka_topic_destroy(local) }

@@ -70,9 +70,9 @@ public final class KafkaConsumer: Sendable {
         try handle.use { client in
             try queues.withLock { assigned in
                 for (index, position) in positions.enumerated() {
-                    guard position.partition >= 0, position.offset >= 0 else {
+                    guard !topic.isEmpty, position.partition >= 0, position.offset >= 0 else {
                         throw KafkaError(
-                            RD_KAFKA_RESP_ERR__INVALID_ARG, "a position is a partition and an offset, both from 0 on", topic: topic,
+                            RD_KAFKA_RESP_ERR__INVALID_ARG, "a position is a topic, a partition and an offset from 0 on", topic: topic,
                             partition: position.partition, offset: position.offset)
                     }
                     guard !assigned.contains(where: { $0.topic == topic && $0.partition == position.partition }),

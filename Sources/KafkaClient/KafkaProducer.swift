@@ -204,6 +204,7 @@ private final class Topics: Sendable {
     func pointer(_ name: String, _ client: OpaquePointer) throws -> OpaquePointer {
         try known.withLock { known -> Topic in
             if let topic = known[name] { return topic }
+            guard !name.isEmpty else { throw KafkaError(RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION, "a topic's name is empty") }
             let text = TopicName(name)
             let conf = rd_kafka_default_topic_conf_dup(client)
             rd_kafka_topic_conf_set_opaque(conf, Unmanaged.passUnretained(text).toOpaque())

@@ -86,19 +86,21 @@ public final class LinearLearner<O: Optimizer> {
     }
 
     /// Steps the masters of all features; false, and nothing changed, if a result is not finite. Two features of an event may share a
-    /// weight, so each step sees the one before it, and putting back goes backwards.
+    /// weight: each step sees the one before it, and both kept what was there before either.
     @inline(__always)
     private func step(_ active: UnsafeBufferPointer<Feature>, gradient: Float) -> Bool {
         var finite = true
-        for position in 0..<active.count {
-            let feature = active[position]
-            let slot = slots.pointer + Int(feature.index)
-            optimizer.step(&slot.pointee, gradient: gradient * feature.value)
-            finite = finite && O.isFinite(slot.pointee)
+        let (slots, undo) = (slots.pointer, undo.pointer)
+        for feature in active {
+            let slot = slots + Int(feature.index)
+            var moved = slot.pointee
+            optimizer.step(&moved, gradient: gradient * feature.value)
+            slot.pointee = moved
+            if !O.isFinite(moved) { finite = false }
         }
         if finite { return true }
-        for position in (0..<active.count).reversed() {
-            slots.pointer[Int(active[position].index)] = undo.pointer[position]
+        for position in 0..<active.count {
+            slots[Int(active[position].index)] = undo[position]
         }
         return false
     }
@@ -123,14 +125,14 @@ public final class LinearLearner<O: Optimizer> {
     @inline(never)
     private func growScale(_ block: Int, _ line: UnsafeMutableRawPointer) {
         let masters = slots.pointer + block * Int8Block.lanes
-        var largest: Float = 0
-        for lane in 0..<Int8Block.lanes { largest = max(largest, O.weight(masters[lane]).magnitude) }
-        let scale = min(max(largest / Int8Block.maximum * 1.25, .leastNormalMagnitude), Self.scaleMaximum)
+        // Magnitudes of finite numbers are in the order of their bits, and whole numbers are compared four at a time.
+        var largest: Int32 = 0
+        for lane in 0..<Int8Block.lanes { largest = max(largest, Int32(bitPattern: O.weight(masters[lane]).magnitude.bitPattern)) }
+        let bound = Float(bitPattern: UInt32(bitPattern: largest)) / Int8Block.maximum * 1.25
+        let scale = min(max(bound, .leastNormalMagnitude), Self.scaleMaximum)
         line.storeBytes(of: scale, as: Float.self)
-        for lane in 0..<Int8Block.lanes {
-            let q = Self.quantize(O.weight(masters[lane]), scale: scale)
-            line.storeBytes(of: q, toByteOffset: 4 + lane, as: Int8.self)
-        }
+        let codes = (line + 4).assumingMemoryBound(to: Int8.self)
+        for lane in 0..<Int8Block.lanes { codes[lane] = Self.quantize(O.weight(masters[lane]), scale: scale) }
     }
 
     /// The nearest whole number of scales, ties to even: adding 1.5 * 2^23 leaves it in the low bits of the sum.

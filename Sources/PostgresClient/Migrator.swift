@@ -49,7 +49,8 @@ public enum Migrator {
                 do {
                     try connection.script(next.sql, timeout: timeout)
                 } catch let error as PostgresError where error.kind == .query {
-                    throw PostgresError(.migration, "migration \(next.version) (\(next.name)) failed and was rolled back: \(error.message)", sqlState: error.sqlState)
+                    throw PostgresError(
+                        .migration, "migration \(next.version) (\(next.name)) failed and was rolled back: \(error.message)", sqlState: error.sqlState)
                 }
                 try connection.execute(
                     "INSERT INTO \(quotedSchema).freshet_migrations (version, name, checksum) VALUES ($1, $2, encode(sha256($3), 'hex'))",

@@ -82,6 +82,13 @@ final class LineReader {
         var scanned = 0
         var inside = false
         while true {
+            if !quoted, let base = buffer.baseAddress {
+                if let newline = memchr(base + start + scanned, 0x0a, end - start - scanned) {
+                    newlines += 1
+                    return take(UnsafeRawPointer(newline) - UnsafeRawPointer(base + start) + 1, without: 1)
+                }
+                scanned = end - start
+            }
             while start + scanned < end {
                 let byte = buffer[start + scanned]
                 scanned += 1

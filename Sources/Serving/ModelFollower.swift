@@ -7,7 +7,7 @@
 // An error of Kafka ends the phase's consumer; after a pause the phase goes on with a new one, from where it was. Nothing here takes
 // away what is served. The two topics have one partition each; what is in another is not read.
 //
-// Every call waits for a bounded time, so the thread ends within `stopSecondsMax` of being told to.
+// Every call waits for a bounded time, so the thread ends within `questionTimeout + closeTimeout` of being told to, usually at once.
 
 import Foundation
 import KafkaClient
@@ -16,8 +16,10 @@ import Model
 import Synchronization
 
 final class ModelFollower: Sendable {
-    static let stopSecondsMax = 5
-    private static let questionTimeout = Duration.seconds(2)
+    private static let questionTimeout = Duration.seconds(1)
+    private static let closeTimeout = Duration.seconds(2)
+    /// A first connection can take long, so a question is asked this often before a new consumer is made.
+    private static let questionsMax = 15
     private static let waitTimeout = Duration.milliseconds(250)
     private static let reportInterval = Duration.seconds(1)
     private static let retryPause = Duration.milliseconds(500)
@@ -124,7 +126,7 @@ final class ModelFollower: Sendable {
 
         private mutating func seek() throws {
             try withConsumer(of: images) { run, consumer in
-                let (low, high) = try consumer.watermarks(topic: run.images, partition: 0, timeout: questionTimeout)
+                let (low, high) = try run.ask { try consumer.watermarks(topic: run.images, partition: 0, timeout: questionTimeout) }
                 run.say(high > low ? "reading \(run.images)" : "waiting for the first image in \(run.images)")
                 guard let queue = try consumer.assign([(0, low)], topic: run.images).first else { return }
                 var assembler = PublicationAssembler()
@@ -151,6 +153,8 @@ final class ModelFollower: Sendable {
 
         private mutating func isUsable(_ publication: Publication) -> Bool {
             guard case .image = publication.content else { return false }
+            // X.images also holds what led to what the node has; an epoch that was right then is no reason to complain now.
+            if let position = follower.position, !position.isBefore(Position(publication)) { return false }
             switch follower.receive(publication) {
             case .loadImage: return true
             case .refuse(let reason): refuse(reason)
@@ -174,7 +178,7 @@ final class ModelFollower: Sendable {
                 var assembler = PublicationAssembler()
                 do {
                     while !run.owner.isStopping, !run.follower.needsImage {
-                        _ = try run.read(queue, consumer) { run, offset, bytes in
+                        let count = try run.read(queue, consumer) { run, offset, bytes in
                             let publication = run.assemble(bytes, &assembler, topic: run.versions, offset: offset)
                             // Only then: a publication of several parts is read again from its first part after an error.
                             if let publication {
@@ -183,6 +187,8 @@ final class ModelFollower: Sendable {
                             }
                             return !run.follower.needsImage
                         }
+                        // A problem that was shown is over.
+                        if count > 0, !run.follower.needsImage { run.say("following \(run.versions)") }
                     }
                 } catch let error as KafkaError where error.isPositionGone {
                     run.resync(run.follower.lost(reason: "\(error)"))
@@ -252,7 +258,7 @@ final class ModelFollower: Sendable {
             _ body: (inout Run, Int64, UnsafeRawBufferPointer?) -> Bool
         ) throws -> Int {
             _ = consumer.wait(timeout: waitTimeout)
-            for problem in try consumer.pollEvents() { say("\(problem)") }
+            for problem in try consumer.pollEvents() { say("\(problem)", .warning) }
             var goesOn = true
             let count = try queue.consume(max: messagesPerRead) { message in
                 if goesOn { goesOn = body(&self, message.offset, message.value) }
@@ -266,11 +272,24 @@ final class ModelFollower: Sendable {
             owner.control.withLock { $0.consumer = consumer }
             defer {
                 owner.control.withLock { $0.consumer = nil }
-                consumer.close(timeout: questionTimeout)
+                consumer.close(timeout: closeTimeout)
             }
             // Asked first, for a clear answer where the topic does not exist yet.
-            _ = try consumer.partitionCount(of: topic, timeout: questionTimeout)
+            _ = try ask { try consumer.partitionCount(of: topic, timeout: questionTimeout) }
             try body(&self, consumer)
+        }
+
+        /// Asks Kafka again until it answers, it is too often, or the thread is to end.
+        private func ask<Answer>(_ question: () throws -> Answer) throws -> Answer {
+            var asked = 1
+            while true {
+                do {
+                    return try question()
+                } catch let error as KafkaError where error.isRetriable && asked < questionsMax && !owner.isStopping {
+                    say("\(error)", .warning)
+                    asked += 1
+                }
+            }
         }
 
         /// Passes the newest swap on, if the last report is a second ago.

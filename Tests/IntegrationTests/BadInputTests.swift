@@ -78,7 +78,7 @@ extension Integration {
                     let found = letters.filter { $0.offset == String(offset) }
                     #expect(!found.isEmpty, "the event at \(offset) (\(event.reason)) is missing")
                     for letter in found {
-                        #expect(letter.reason == event.reason, "offset \(offset): \(letter.detail)")
+                        #expect(letter.reason == event.reason, "offset \(offset): \(letter.detail ?? "")")
                         #expect(letter.value == event.value, "offset \(offset)")
                         #expect(letter.partition == "0")
                         #expect(letter.topic == "feedback.electricity")
@@ -97,8 +97,19 @@ extension Integration {
 
 private struct Letter {
     var offset: String?, partition: String?, topic: String?, reason: String?
-    var detail: String
+    var detail: String?
     var value: [UInt8]?
+
+    init(_ message: borrowing KafkaMessage) {
+        offset = Self.text(message.header(named: "freshet-offset"))
+        partition = Self.text(message.header(named: "freshet-partition"))
+        topic = Self.text(message.header(named: "freshet-topic"))
+        reason = Self.text(message.header(named: "freshet-reason"))
+        detail = Self.text(message.header(named: "freshet-detail"))
+        value = message.value.map(Array.init)
+    }
+
+    private static func text(_ bytes: UnsafeRawBufferPointer?) -> String? { bytes.map { String(decoding: $0, as: UTF8.self) } }
 }
 
 /// All that is in partition 0 of a topic.
@@ -112,11 +123,7 @@ private func read(_ brokers: String, _ topic: String) throws -> [Letter] {
     let deadline = ContinuousClock.now + .seconds(20)
     while next < high, ContinuousClock.now < deadline {
         _ = try queue.consume(max: 1000, timeoutMilliseconds: 200) { message in
-            func header(_ name: String) -> String? { message.header(named: name).map { String(decoding: $0, as: UTF8.self) } }
-            letters.append(
-                Letter(
-                    offset: header("freshet-offset"), partition: header("freshet-partition"), topic: header("freshet-topic"),
-                    reason: header("freshet-reason"), detail: header("freshet-detail") ?? "", value: message.value.map(Array.init)))
+            letters.append(Letter(message))
             next = message.offset + 1
         }
     }

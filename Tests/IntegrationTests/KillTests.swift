@@ -26,7 +26,6 @@ extension Integration {
             var recoveries: [Double] = []
             for _ in 0..<count {
                 let learner = try loop.learner()
-                let began = ContinuousClock.now
                 // Some die while they start or recover, most while they learn.
                 let milliseconds = 30 + Int(random.next() % 1000)
                 try await Task.sleep(for: .milliseconds(milliseconds))
@@ -35,7 +34,6 @@ extension Integration {
                 if let match = learner.standardError.firstMatch(of: /events read again, in ([0-9.e-]+) seconds/), let seconds = Double(match.1) {
                     recoveries.append(seconds)
                 }
-                _ = began
             }
             print("\(count) kills by seed \(seed); recoveries in s: \(recoveries.map { String(format: "%.2f", $0) }.joined(separator: " "))")
             #expect(try await feed.wait() == 0)

@@ -51,7 +51,7 @@ import Testing
         let good = Feature(index: 7, value: 1)
         let big: Float = 3e38
         let poisons: [(String, Event)] = [
-            ("the margin overflows", Event(features: [good, Feature(index: 0, value: big), Feature(index: 7, value: big)])),
+            ("the margin overflows", Event(features: [Feature](repeating: Feature(index: 7, value: big), count: 50))),
             ("an infinite value", Event(features: [good, Feature(index: 900, value: .infinity)])),
             ("not a number", Event(features: [Feature(index: 900, value: .nan), good])),
             ("an infinite importance", Event(features: [good], weight: .infinity)),

@@ -119,11 +119,11 @@ func problems(_ text: String, environment: [String: String] = [:], bundledSchema
     @Test("Variables are put in after parsing, typed as if written there, and never become structure")
     func variables() throws {
         let text = smallPipeline.replacing(
-            "{topic: feedback.clicks}", with: #"{topic: "${STAGE}.clicks", properties: {sasl.password: "${PASS}", a: "x$$y$z", retries: 3, tls: true}}"#)
+            "{topic: feedback.clicks}", with: #"{topic: "${STAGE}.clicks", properties: {sasl.password: "${PASS}", client.id: "x$$y$z", retries: 3, socket.keepalive.enable: true}}"#)
             + #"model: {bits: "${BITS:-20}", seed: "${SEED:-9}"}"#
         let kafka = try parse(text, environment: ["STAGE": "prod", "PASS": "p, evil: {${STAGE}} $$ # x"]).source.kafka()
         #expect(kafka.topic == "prod.clicks")
-        #expect(kafka.properties == ["sasl.password": "p, evil: {${STAGE}} $$ # x", "a": "x$y$z", "retries": "3", "tls": "true"])
+        #expect(kafka.properties == ["sasl.password": "p, evil: {${STAGE}} $$ # x", "client.id": "x$y$z", "retries": "3", "socket.keepalive.enable": "true"])
         #expect(try parse(text, environment: ["STAGE": "s"]).model.bits == 20)
         #expect(try parse(text, environment: ["STAGE": "s", "BITS": ""]).model.bits == 20)
         let model = try parse(text, environment: ["STAGE": "s", "BITS": "12", "SEED": "18446744073709551615"]).model
@@ -151,7 +151,7 @@ func problems(_ text: String, environment: [String: String] = [:], bundledSchema
         let text = """
             pipeline: "${S}!"
             source:
-              kafka: {brokers: b, topic: "${S}/", properties: ["${S}"]}
+              kafka: {brokers: b, topic: "${S}/", properties: {linger.ms: "${S}", debug: ["${S}"]}}
               format: "${S}"
               schema: "${EMPTY:-}${S}"
               start: "${S}"

@@ -47,7 +47,8 @@ final class ProblemLog {
     static let problemsMaximum = 100
 
     func add(_ position: Position, _ message: String) {
-        if found.count < Self.problemsMaximum { found.append((position, message)) }
+        guard found.count < Self.problemsMaximum else { return }
+        found.append((position, message.split(whereSeparator: \.isNewline).joined(separator: " ")))
     }
 
     /// Remembers a text that came from the environment, so that no message tells it.

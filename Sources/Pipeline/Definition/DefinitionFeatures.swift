@@ -25,7 +25,9 @@ struct DefinitionFeatures {
             return
         }
         guard let sections = file.sections("features", example: example) else { return }
-        if case .list(let elements) = list.value, elements.isEmpty { log.add(list.position, "features is empty; a model needs one at least, for example `- \(example)`") }
+        if case .list(let elements) = list.value, elements.isEmpty {
+            log.add(list.position, "features is empty; a model needs one at least, for example `- \(example)`")
+        }
         for section in sections {
             if section.node("cross") != nil { readCross(section) } else { readField(section) }
         }
@@ -96,8 +98,8 @@ struct DefinitionFeatures {
             }
             let standardised = cross.fields.filter { scales[$0.name] == .standard }
             if standardised.count > 1 {
-                log.add(cross.position,
-                    "a cross may have one standardised number; this has \(standardised.map { log.name($0.name) }.joined(separator: ", ")); give the others `scale: none`")
+                let names = standardised.map { log.name($0.name) }.joined(separator: ", ")
+                log.add(cross.position, "a cross may have one standardised number; this has \(names); give the others `scale: none`")
             }
         }
     }
@@ -113,8 +115,8 @@ struct DefinitionFeatures {
         ].compactMap { $0 }
         var told: Set<String> = []
         for field in fields where !properties.contains(field.name) && told.insert(field.name).inserted {
-            log.add(field.position,
-                "field \(log.name(field.name)) is not among the properties of \(schema.name), which allows no others\(log.suggestion(for: field.name, among: properties))")
+            let near = log.suggestion(for: field.name, among: properties)
+            log.add(field.position, "field \(log.name(field.name)) is not among the properties of \(schema.name), which allows no others\(near)")
         }
     }
 }

@@ -1,6 +1,7 @@
 // From the tree to the definition: each key to its type, range and default. What goes together with what is checked in DefinitionFeatures.
 
 import Foundation
+import KafkaClient
 import Records
 
 struct DefinitionReader {
@@ -105,7 +106,9 @@ struct DefinitionReader {
         if let deduplicate = source.section("deduplicate", example: "{field: event_id, last: 1000000}") {
             let field = deduplicate.text("field", example: "event_id")
             let last = deduplicate.integer("last", default: 1_000_000, in: PipelineDefinition.deduplicateLastRange)
-            if let field, let last { parts.deduplicate = (.init(field: field, last: last), deduplicate.node("field")?.position ?? deduplicate.position) }
+            if let field, let last {
+                parts.deduplicate = (.init(field: field, last: last), deduplicate.node("field")?.position ?? deduplicate.position)
+            }
         }
         let others = [
             parts.time.map { (key: "source.time.field", field: $0.field, position: $0.position) },
@@ -122,25 +125,41 @@ struct DefinitionReader {
     private func readProperties(_ kafka: DefinitionSection) -> [String: DeferredText] {
         guard let node = kafka.node("properties") else { return [:] }
         guard case .map(let entries) = node.value else {
-            log.add(node.position, "source.kafka.properties must be a map of librdkafka properties, for example `{security.protocol: ssl}`; found \(node.kind)")
+            let wanted = "a map of librdkafka properties, for example `{security.protocol: ssl}`"
+            log.add(node.position, "source.kafka.properties must be \(wanted); found \(node.kind)")
             return [:]
         }
         var properties: [String: DeferredText] = [:]
         for entry in entries {
             if let reason = Self.reservedProperties[entry.key] {
                 log.add(entry.keyPosition, "\(quoted(entry.key)) cannot be set: \(reason)")
-            } else {
-                properties[entry.key] = kafka.deferred(entry.value, "properties.\(entry.key)", example: entry.key + ": value", scalars: true)
+            } else if let text = kafka.deferred(entry.value, "properties.\(entry.key)", example: entry.key + ": value", scalars: true) {
+                properties[entry.key] = text
+                checkProperty(entry, text)
             }
         }
         return properties
     }
 
-    /// The librdkafka properties that are Freshet's, each with what does its job.
-    package static let reservedProperties: [String: String] = {
+    /// Asks librdkafka whether it has the property and takes the value, if that is known here.
+    private func checkProperty(_ entry: DefinitionNode.Entry, _ text: DeferredText) {
+        guard let value = text.known else { return }
+        do {
+            try KafkaConfiguration(brokers: "localhost", properties: [entry.key: value]).validate()
+        } catch {
+            let isWritten = if case .text(let raw) = entry.value.value { raw == value } else { true }
+            let reason = (error as? KafkaError)?.message ?? "\(error)"
+            let told = isWritten ? reason : "\(quoted(entry.key)) is not a librdkafka property, or its value, which comes from the environment, is not taken"
+            log.add(entry.keyPosition, "source.kafka.properties: \(told)")
+        }
+    }
+
+    /// The librdkafka properties that are Freshet's, each with what does its job. The same properties serve consumers and producers.
+    private static let reservedProperties: [String: String] = {
         let positions = "versions record the positions, and `source.start` says where the first start begins"
         let assigned = "Freshet assigns the partitions to the holder of the pipeline's lease; there is no consumer group to join"
-        return [
+        let others = KafkaConsumer.reservedProperties.union(KafkaProducer.reservedProperties)
+        let reasons = [
             "auto.offset.reset": "a lost position must stop the pipeline, not skip events; `source.start` says where the first start begins",
             "isolation.level": "only committed records are learned (`read_committed`), so that a replay reads the same",
             "enable.auto.commit": positions,
@@ -152,6 +171,7 @@ struct DefinitionReader {
             "bootstrap.servers": "use `source.kafka.brokers`",
             "metadata.broker.list": "use `source.kafka.brokers`",
         ]
+        return Dictionary(others.map { ($0, "Freshet sets it itself") }, uniquingKeysWith: { first, _ in first }).merging(reasons) { $1 }
     }()
 
     private func readStart(_ source: DefinitionSection) -> PipelineDefinition.Start? {
@@ -173,8 +193,8 @@ struct DefinitionReader {
             }
         default: break
         }
-        let found = named ? "" : "; found \(node.kind)"
-        log.add(node.position, "source.start must be earliest, latest, a time with its zone such as 2026-01-31T06:00:00Z, or milliseconds since 1970\(found)")
+        let wanted = "earliest, latest, a time with its zone such as 2026-01-31T06:00:00Z, or milliseconds since 1970"
+        log.add(node.position, "source.start must be \(wanted)\(named ? "" : "; found \(node.kind)")")
         return nil
     }
 
@@ -208,11 +228,13 @@ struct DefinitionReader {
         let source = source?.known, dead = deadLetters?.known
         let published = publish?.known.map { ["\($0).versions", "\($0).images"] } ?? []
         if let source, published.contains(source) {
-            log.add(file.node("publish")?.position ?? file.position, "publish.topic and `.versions` or `.images` is the pipeline's source, which would feed on what it publishes; name another")
+            log.add(file.node("publish")?.position ?? file.position,
+                "publish.topic and `.versions` or `.images` is the pipeline's source, which would feed on what it publishes; name another")
         }
         if let dead, dead == source || published.contains(dead) {
             let what = dead == source ? "the pipeline's source, which would feed on its own refusals" : "a topic that the pipeline publishes to"
-            log.add(file.node("dead_letters")?.position ?? file.position, "dead_letters.topic is \(what); name another, for example the source's with `.dead` behind it")
+            log.add(file.node("dead_letters")?.position ?? file.position,
+                "dead_letters.topic is \(what); name another, for example the source's with `.dead` behind it")
         }
     }
 

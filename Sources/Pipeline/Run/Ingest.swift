@@ -77,17 +77,17 @@ final class Ingest: @unchecked Sendable {
     static let batchEventsMaximum = 2048
 
     let topic: String
+    private let brokers: String
     let consumer: KafkaConsumer
     private let decoder: EventDecoder
     private var queues: [(partition: Int32, queue: PartitionQueue)] = []
     private var next: [Int32: Int64] = [:]
-    private let report: @Sendable (String) -> Void
 
     /// - Parameter report: is told of what the broker says and passes by itself.
     init(_ definition: PipelineDefinition, purpose: String, report: @escaping @Sendable (String) -> Void) throws {
         let kafka = try definition.source.kafka()
         topic = kafka.topic
-        self.report = report
+        brokers = kafka.brokers
         decoder = EventDecoder(definition.plan)
         let configuration = KafkaConfiguration(brokers: kafka.brokers, properties: kafka.properties) { level, text in
             if level <= 4 { report(text) }
@@ -98,18 +98,28 @@ final class Ingest: @unchecked Sendable {
     func close() { _ = consumer.close(timeout: .seconds(5)) }
 
     /// How many partitions the topic has.
-    func partitionCount() throws -> Int { try consumer.partitionCount(of: topic, timeout: Self.timeout) }
+    func partitionCount() throws -> Int { try asking { try consumer.partitionCount(of: topic, timeout: Self.timeout) } }
+
+    /// A question that the brokers have not answered: says where they should be.
+    private func asking<Answer>(_ question: () throws -> Answer) throws -> Answer {
+        do {
+            return try question()
+        } catch let error as KafkaError where error.isRetriable {
+            throw ShellError("\(error); are the brokers at \(brokers) up and within reach?")
+        }
+    }
 
     /// Where partitions that have no recorded position begin.
     func firstPositions(_ partitions: Range<Int32>, start: PipelineDefinition.Start) throws -> [PartitionStart] {
         try partitions.map { partition in
-            let offset: Int64 =
+            let offset = try asking {
                 switch start {
                 case .earliest: try consumer.watermarks(topic: topic, partition: partition, timeout: Self.timeout).low
                 case .latest: try consumer.watermarks(topic: topic, partition: partition, timeout: Self.timeout).high
                 case .time(let milliseconds):
                     try consumer.offset(topic: topic, partition: partition, atMilliseconds: milliseconds, timeout: Self.timeout)
                 }
+            }
             return PartitionStart(partition: partition, offset: offset)
         }
     }
@@ -117,7 +127,7 @@ final class Ingest: @unchecked Sendable {
     /// Begins to fetch from these positions.
     func assign(_ positions: [PartitionStart]) throws {
         for position in positions {
-            let (low, high) = try consumer.watermarks(topic: topic, partition: position.partition, timeout: Self.timeout)
+            let (low, high) = try asking { try consumer.watermarks(topic: topic, partition: position.partition, timeout: Self.timeout) }
             guard position.offset >= low else {
                 throw ReplayError(
                     "\(topic)[\(position.partition)]: offset \(position.offset) is next, but the broker's log begins at \(low): "
@@ -150,10 +160,11 @@ final class Ingest: @unchecked Sendable {
         return any
     }
 
-    /// Waits until there may be something to read, and tells of errors that pass by themselves.
+    /// Waits until there may be something to read.
+    /// - Throws: errors that do not pass by themselves.
     func wait(timeout: Duration) throws {
         _ = consumer.wait(timeout: timeout)
-        for error in try consumer.pollEvents() { report("\(error)") }
+        try consumer.pollEvents()  // what passes by itself was logged
     }
 
     /// Reads a recorded run again, in one or more batches.

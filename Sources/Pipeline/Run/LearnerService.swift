@@ -399,7 +399,9 @@ public final class LearnerService: Sendable {
         private func recording(_ recorder: Recorder, ingest: Ingest) throws {
             var version: UInt64 = service.status.recordedVersion
             while !cuts.isFinished {
-                guard let item = cuts.pop(timeout: .milliseconds(200)) else { continue }
+                let next = cuts.pop(timeout: .milliseconds(200))
+                while let sent = sentPublications.with({ $0.isEmpty ? nil : $0.removeFirst() }) { try recorder.record(sent) }
+                guard let item = next else { continue }
                 if let sealed = item.sealed {
                     try recorder.record(sealed, deadLetters: item.deadLetters)
                     version = sealed.version
@@ -410,14 +412,13 @@ public final class LearnerService: Sendable {
                     commitOffsets(sealed.positions, ingest)
                     for event in sealed.driftEvents {
                         logger.notice(
-                            "\(event.detector) fired at \(ingest.topic)[\(event.partition)] offset \(event.offset): mean error \(event.errorBefore) over \(event.eventsBefore) events before, \(event.errorAfter) over \(event.eventsAfter) after (version \(sealed.version))"
+                            "\(event.detector) fired at \(ingest.topic)[\(event.partition)] offset \(event.offset): mean error \(rounded(event.errorBefore)) over \(event.eventsBefore) events before, \(rounded(event.errorAfter)) over \(event.eventsAfter) after (version \(sealed.version))"
                         )
                     }
                     service.onVersion(sealed)
                 }
                 if let snapshot = item.snapshot { snapshots.push((version, snapshot.state, snapshot.reason)) }
                 if let job = item.publication { publications.push(job) }
-                while let sent = sentPublications.with({ $0.isEmpty ? nil : $0.removeFirst() }) { try recorder.record(sent) }
             }
             publications.close()
             snapshots.close()
@@ -494,6 +495,8 @@ public final class LearnerService: Sendable {
         }
     }
 }
+
+private func rounded(_ value: Double) -> Double { (value * 10_000).rounded() / 10_000 }
 
 /// Carries a value to the one thread that will use it.
 private struct HandOver<Value>: @unchecked Sendable {

@@ -50,6 +50,8 @@ extension PipelineDefinition {
 /// Turns jobs into publications and sends them. `publish` is for one thread; the flags are for any.
 final class Publisher: Sendable {
     static let timeout = Duration.seconds(30)
+    /// A node that patches no longer lead on waits for the next whole image: for this time at most, while there is anything to publish.
+    private static let imageInterval = Duration.seconds(30)
 
     private let producer: KafkaProducer
     private let deliveries: Deliveries
@@ -70,6 +72,7 @@ final class Publisher: Sendable {
         var hash: ImageHash?
         /// The newest whole image.
         var imageSequence: UInt64
+        var imageAt = ContinuousClock.now
         var patchBytes = 0
         var imageBytes = 0
     }
@@ -107,7 +110,7 @@ final class Publisher: Sendable {
             state.hash = job.hash
             self.state.value = state
             // A node that comes late reads the image and then the patches: never many more bytes of these than of the image.
-            if state.patchBytes > max(2 * state.imageBytes, 1 << 20) { wantsImage.store(true, ordering: .relaxed) }
+            if state.patchBytes > max(2 * state.imageBytes, 1 << 20) || ContinuousClock.now - state.imageAt > Self.imageInterval { wantsImage.store(true, ordering: .relaxed) }
             return sent
         } catch {
             state.hash = nil
@@ -137,6 +140,7 @@ final class Publisher: Sendable {
             sent.append(whole)
             state.imageBytes = whole.bytes
             state.imageSequence = state.sequence
+            state.imageAt = .now
             state.patchBytes = 0
         }
         return sent

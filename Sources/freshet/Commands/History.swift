@@ -10,7 +10,7 @@ struct HistoryOptions: ParsableArguments {
         let definition = try loadPipeline(pipeline)
         let store = try Store(url: try definition.postgresURL(), pipeline: definition.name, purpose: "history")
         defer { store.close() }
-        return try body(store)
+        return try askingHistory(of: pipeline) { try body(store) }
     }
 }
 
@@ -90,7 +90,7 @@ struct ShowCommand: ParsableCommand {
             runs.add([String(run.partition), String(run.first), String(run.next), Format.count(run.learned), Format.count(run.refused)])
         }
         Output.line("\n" + runs.text)
-        for command in detail.commands { Output.line("command: \(command)") }
+        for command in detail.commands { Output.line("command: \(describe(command))") }
         for event in detail.drift { Output.line(describe(event)) }
     }
 }
@@ -119,6 +119,14 @@ struct DriftCommand: ParsableCommand {
             ])
         }
         Output.line(table.text)
+    }
+}
+
+private func describe(_ command: Command) -> String {
+    switch command {
+    case .define(let learningHash): "define \(learningHash.prefix(12))"
+    case .start(let partitions): "start " + partitions.map { "partition \($0.partition) at offset \($0.offset)" }.joined(separator: ", ")
+    case .reference(let reference): "compare with version \(reference.version)"
     }
 }
 

@@ -2,10 +2,20 @@ import ArgumentParser
 import Foundation
 import Logging
 import Pipeline
+import PostgresClient
 
 /// Reading the pipeline files that a command names.
 func loadPipeline(_ path: String) throws -> PipelineDefinition {
     try PipelineDefinition.load(path: path, bundledSchemas: Bundled.schemas)
+}
+
+/// Asks a history whose tables may not be there.
+func askingHistory<Answer>(of pipeline: String, _ body: () throws -> Answer) throws -> Answer {
+    do {
+        return try body()
+    } catch let error as PostgresError where error.sqlState == "42P01" {
+        throw Failure("the database has no tables of freshet: `freshet migrate \(pipeline)` makes them (\(error.message))")
+    }
 }
 
 /// Several pipelines; no two may have the same name.

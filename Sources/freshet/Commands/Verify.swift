@@ -13,8 +13,10 @@ struct VerifyCommand: ParsableCommand {
         let definition = try loadPipeline(pipeline)
         let progress = Progress("verify")
         defer { progress.finish() }
-        let result = try verify(definition, version: version) { reached, target in
-            progress.update(Double(reached) / Double(max(target, 1)), "version \(reached) of \(target)")
+        let result = try askingHistory(of: pipeline) {
+            try verify(definition, version: version) { reached, target in
+                progress.update(Double(reached) / Double(max(target, 1)), "version \(reached) of \(target)")
+            }
         }
         progress.finish()
         if output.json {

@@ -9,6 +9,8 @@
 // The same seed gives the same bytes everywhere: the generator, the exponential and the printing of numbers are made of integer
 // arithmetic and + - * / only. Which features an event has depends on the seed and its index, not on where the drifts are.
 
+import ReproducibleMath
+
 /// Seeded click events as JSON or as Vowpal Wabbit text. A value: a copy goes on with the same events.
 struct ClickStream {
     /// The probability with which the last event was drawn to be clicked: the best prediction there is. 0 before the first.
@@ -173,7 +175,7 @@ struct ClickStream {
             truth = SplitMix64.mix(truth &+ epoch)
         }
         index += 1
-        lastProbability = 1 / (1 + exponential(-margin(of: event)))
+        lastProbability = logisticSigmoid(margin(of: event))
         event.clicked = generator.nextUniform() < lastProbability
         return event
     }
@@ -227,29 +229,6 @@ struct ClickStream {
     private func weight(_ field: UInt64, _ value: UInt64) -> Double {
         Double(Int64(bitPattern: SplitMix64.mix(truth ^ field << 56 ^ value)) >> 10) * 0x1p-53
     }
-}
-
-/// e^x for |x| < 700, the same bits on every machine, within 2 units in the last place: 2^k times the series of the rest, which is at
-/// most ln 2 / 2 in magnitude.
-private func exponential(_ x: Double) -> Double {
-    let k = (x * 1.4426950408889634).rounded()
-    // ln 2 in two parts: the first has 32 significant bits, so its product with k is exact.
-    let rest = x - k * 0x1.62e42feep-1 - k * 0x1.a39ef35793c76p-33
-    var sum = 1.0 / 6_227_020_800
-    sum = sum * rest + 1.0 / 479_001_600
-    sum = sum * rest + 1.0 / 39_916_800
-    sum = sum * rest + 1.0 / 3_628_800
-    sum = sum * rest + 1.0 / 362_880
-    sum = sum * rest + 1.0 / 40_320
-    sum = sum * rest + 1.0 / 5_040
-    sum = sum * rest + 1.0 / 720
-    sum = sum * rest + 1.0 / 120
-    sum = sum * rest + 1.0 / 24
-    sum = sum * rest + 1.0 / 6
-    sum = sum * rest + 0.5
-    sum = sum * rest + 1
-    sum = sum * rest + 1
-    return sum * Double(sign: .plus, exponent: Int(k), significand: 1)
 }
 
 extension OutputSpan<UInt8> {

@@ -16,7 +16,7 @@ enum Output {
 
     static func note(_ text: String) { write(text + "\n", to: .standardError) }
 
-    /// A reader that has gone away (`freshet log | head`) ends the output, not the program with a signal.
+    /// Output that cannot be written is nothing that a command could report.
     static func write(_ text: String, to handle: FileHandle) { try? handle.write(contentsOf: Data(text.utf8)) }
 }
 
