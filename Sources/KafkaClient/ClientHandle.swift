@@ -76,7 +76,7 @@ final class Callbacks: Sendable {
     /// A producer's; a consumer has none.
     let onDelivery: (@Sendable (DeliveryReport) -> Void)?
     private let problems = Mutex<[KafkaError]>([])
-    private let fatal = Mutex<KafkaError?>(nil)
+    private let failure = Mutex<KafkaError?>(nil)
     private static let problemsMax = 100
 
     init(log: @escaping KafkaConfiguration.Log, onDelivery: (@Sendable (DeliveryReport) -> Void)? = nil) {
@@ -100,7 +100,18 @@ final class Callbacks: Sendable {
         }
     }
 
-    var fatalError: KafkaError? { fatal.withLock { $0 } }
+    /// What does not pass by itself: taken once; a fatal error stays.
+    func takeFailure() -> KafkaError? {
+        failure.withLock { error in
+            defer { if error?.isFatal == false { error = nil } }
+            return error
+        }
+    }
+
+    private func fail(_ error: KafkaError) {
+        log(3, error.description)
+        failure.withLock { if $0?.isFatal != true { $0 = error } }
+    }
 
     func install(in conf: OpaquePointer) {
         rd_kafka_conf_set_opaque(conf, Unmanaged.passRetained(self).toOpaque())
@@ -113,11 +124,9 @@ final class Callbacks: Sendable {
         }
         rd_kafka_conf_set_error_cb(conf) { client, code, reason, opaque in
             guard let client, let callbacks = Callbacks.of(opaque) else { return }
-            if code == RD_KAFKA_RESP_ERR__FATAL.rawValue {
-                callbacks.setFatal(KafkaError.fatal(of: client))
-            } else {
-                callbacks.note(KafkaError(code: code, message: reason.map { String(cString: $0) } ?? ""))
-            }
+            guard code != RD_KAFKA_RESP_ERR__FATAL.rawValue else { return callbacks.fail(KafkaError.fatal(of: client)) }
+            let error = KafkaError(code: code, message: reason.map { String(cString: $0) } ?? "")
+            if error.isRetriable { callbacks.note(error) } else { callbacks.fail(error) }
         }
         if onDelivery != nil {
             rd_kafka_conf_set_dr_msg_cb(conf) { _, message, opaque in
@@ -135,11 +144,6 @@ final class Callbacks: Sendable {
     }
 
     func release() { Unmanaged.passUnretained(self).release() }
-
-    private func setFatal(_ error: KafkaError) {
-        log(2, error.description)
-        fatal.withLock { $0 = $0 ?? error }
-    }
 
     private static func of(_ opaque: UnsafeMutableRawPointer?) -> Callbacks? {
         opaque.map { Unmanaged<Callbacks>.fromOpaque($0).takeUnretainedValue() }

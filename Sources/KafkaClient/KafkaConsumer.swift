@@ -117,7 +117,8 @@ public final class KafkaConsumer: Sendable {
     public func wake() { waker.wake() }
 
     /// Serves what is not a record: call it every second or so. Throws what does not pass by itself (missing rights, a partition that does
-    /// not exist, a fatal error); otherwise returns the problems that do (brokers that are down) since the last call. All are logged too.
+    /// not exist, a fatal error); otherwise returns what needs no action (brokers that are down, a commit that failed) since the last call. All
+    /// are logged too.
     @discardableResult
     public func pollEvents() throws -> [KafkaError] {
         try handle.use { client in
@@ -133,15 +134,13 @@ public final class KafkaConsumer: Sendable {
                 guard error.isRetriable else { throw error }
                 handle.callbacks.note(error)
             }
-            if let error = handle.callbacks.fatalError { throw error }
-            let problems = handle.callbacks.takeProblems()
-            if let error = problems.first(where: { !$0.isRetriable }) { throw error }
-            return problems
+            if let error = handle.callbacks.takeFailure() { throw error }
+            return handle.callbacks.takeProblems()
         }
     }
 
-    /// Commits the next offsets to read, for tools that show lag; returns at once. A failure shows in the log and, when
-    /// it passes by itself, in `pollEvents`; nothing depends on it.
+    /// Commits the next offsets to read, for tools that show lag; returns at once. What `pollEvents` returns tells of a
+    /// failure; nothing depends on it.
     public func commit(_ offsets: [(partition: Int32, offset: Int64)], topic: String) throws {
         let list = try TopicPartitions(offsets, topic: topic)
         try handle.use { try KafkaError.check(rd_kafka_commit($0, list.pointer, 1), "committing offsets", topic: topic) }

@@ -187,7 +187,7 @@ public final class KafkaProducer: Sendable {
             default:
                 "a record is refused: \(String(cString: rd_kafka_err2str(code)))"
             }
-        if let fatal = handle.callbacks.fatalError { return fatal }
+        if let fatal = handle.callbacks.takeFailure(), fatal.isFatal { return fatal }
         return KafkaError(code, reason, topic: topic, partition: partition)
     }
 }

@@ -25,7 +25,7 @@ import Testing
         let consumer = try consumer(broker, ["topic.metadata.refresh.fast.interval.ms": "20"])
         let queue = try consumer.assign([(0, 0)], topic: "t")[0]
         #expect(try read(queue, 2).map(\.text) == ["a", "b"])
-        try broker.fail(.fetch, codes: [29])
+        try broker.fail(.fetch, codes: [29, 29])  // twice: librdkafka overlooks an error that comes with the first sight of the partition's end
         var refused: KafkaError?
         _ = eventually {
             refused = kafkaError { _ = try queue.consume(max: 1, timeoutMilliseconds: 100) { _ in } }
@@ -72,7 +72,8 @@ import Testing
         let queue = try consumer.assign([(7, 0)], topic: "t")[0]
         var error: KafkaError?
         _ = try eventually {
-            #expect(try queue.consume(max: 1, timeoutMilliseconds: 10) { _ in } == 0)
+            let count = try queue.consume(max: 1, timeoutMilliseconds: 10) { _ in }
+            #expect(count == 0)
             error = kafkaError { try consumer.pollEvents() }
             return error != nil
         }

@@ -1,5 +1,6 @@
 // What the tests share: clients set for an embedded broker, and reading until something is there, with a deadline.
 
+import Glibc
 import KafkaClient
 import Synchronization
 import Testing
@@ -63,6 +64,7 @@ func eventually(_ condition: () throws -> Bool) rethrows -> Bool {
     let deadline = ContinuousClock.now.advanced(by: patience)
     while ContinuousClock.now < deadline {
         if try condition() { return true }
+        usleep(1000)
     }
     return false
 }

@@ -516,24 +516,25 @@ private final class LeaseKeeper: Sendable {
         worker = Worker("freshet lease") {
             var lease = box.value
             var renewed = ContinuousClock.now
+            var isAway = false
             while !stopped.load(ordering: .relaxed) {
                 Thread.sleep(forTimeInterval: 0.1)
                 guard ContinuousClock.now - renewed > .seconds(Lease.seconds) / 4 else { continue }
                 do {
-                    try lease.renew()
+                    if lease.isBroken {
+                        lease = try lease.moved(
+                            to: Store(url: try definition.postgresURL(), pipeline: definition.name, purpose: "lease", timeout: .seconds(2)))
+                    } else {
+                        try lease.renew()
+                    }
                     renewed = .now
+                    isAway = false
                 } catch let error as StoreError where error.kind == .leaseLost {
                     return onLoss(error)
                 } catch {
                     // Writes are fenced by the epoch, so an outage is no danger; the recorder decides when it is too long.
-                    logger.warning("renewing the lease: \(error)")
-                    if let url = try? definition.postgresURL(),
-                        let store = try? Store(url: url, pipeline: definition.name, purpose: "lease", timeout: .seconds(2)),
-                        let moved = try? lease.moved(to: store)
-                    {
-                        lease = moved
-                        renewed = .now
-                    }
+                    if !isAway { logger.warning("renewing the lease: \(error); trying again") }
+                    isAway = true
                 }
             }
             lease.release()

@@ -57,6 +57,9 @@ final class Lease {
         guard held == 1 else { throw StoreError(.leaseLost, "another learner has taken over \(store.pipeline)") }
     }
 
+    /// Its connection was lost: the lease must be moved to another.
+    var isBroken: Bool { store.connection.isBroken }
+
     /// The same lease over another connection, after the first one broke.
     func moved(to store: Store) throws -> Lease {
         let lease = Lease(epoch: epoch, store: store)

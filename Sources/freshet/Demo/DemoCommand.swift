@@ -43,12 +43,14 @@ struct DemoCommand: AsyncParsableCommand {
         do {
             result = try await run.run()
         } catch {
+            // An interruption makes everything fail; it ends the process itself.
+            if parts.isStopped { while true { try? await Task.sleep(for: .seconds(1)) } }
             parts.stop()
             throw error
         }
         parts.stop()
         if output.json { try Output.json(result) } else { Output.line(result.text) }
-        if !result.verified { throw ExitCode(1) }
+        if !result.verified || result.failedRequests > 0 { throw ExitCode(1) }
     }
 }
 
@@ -70,6 +72,12 @@ final class DemoParts: @unchecked Sendable {
         let broker = try EmbeddedBroker(topics: topics)
         self.broker = broker
         return (postgres.url, broker.address)
+    }
+
+    var isStopped: Bool {
+        lock.lock()
+        defer { lock.unlock() }
+        return stopped
     }
 
     func stop() {
