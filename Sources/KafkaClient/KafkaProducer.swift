@@ -26,7 +26,12 @@ public struct DeliveryReport: Sendable {
         partition = message.partition
         let failed = message.err != RD_KAFKA_RESP_ERR_NO_ERROR
         offset = failed ? -1 : message.offset
-        error = failed ? KafkaError(message: message, topic: topic) : nil
+        // Not `rd_kafka_message_errstr`: here it would return the record's value.
+        error = failed
+            ? KafkaError(
+                message.err, "a record was not written: \(String(cString: rd_kafka_err2str(message.err)))", topic: topic,
+                partition: partition >= 0 ? partition : nil)
+            : nil
     }
 }
 
@@ -59,7 +64,7 @@ public final class KafkaProducer: Sendable {
 
     deinit { close(timeout: .zero) }
 
-    /// Hands a record over for sending; its bytes are copied. What becomes of it, the delivery report says.
+    /// Hands a record over for sending; its bytes are copied. What becomes of it, the delivery report says. An error with `isFatal` ends the producer.
     ///
     /// Records for the same partition in runs (of a thousand, say) cost half of what they cost in turns: with neither key nor partition that happens by itself.
     ///
@@ -187,7 +192,7 @@ public final class KafkaProducer: Sendable {
             default:
                 "a record is refused: \(String(cString: rd_kafka_err2str(code)))"
             }
-        if let fatal = handle.callbacks.takeFailure(), fatal.isFatal { return fatal }
+        if code == RD_KAFKA_RESP_ERR__FATAL, let fatal = try? handle.use(KafkaError.fatal) { return fatal }
         return KafkaError(code, reason, topic: topic, partition: partition)
     }
 }

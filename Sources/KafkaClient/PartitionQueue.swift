@@ -108,7 +108,7 @@ public final class PartitionQueue: @unchecked Sendable {
 }
 
 extension KafkaError {
-    /// The error that a message of librdkafka stands for.
+    /// The error that a message of a consumer's queue stands for.
     init(message: rd_kafka_message_t, topic: String?) {
         var message = message
         let words = rd_kafka_message_errstr(&message).map { String(cString: $0) } ?? ""

@@ -125,13 +125,14 @@ public final class LinearLearner<O: Optimizer> {
     @inline(never)
     private func growScale(_ block: Int, _ line: UnsafeMutableRawPointer) {
         let masters = slots.pointer + block * Int8Block.lanes
-        var largest: Float = 0
-        for lane in 0..<Int8Block.lanes { largest = max(largest, O.weight(masters[lane]).magnitude) }
-        let scale = min(max(largest / Int8Block.maximum * 1.25, .leastNormalMagnitude), Self.scaleMaximum)
+        // Magnitudes of finite numbers are in the order of their bits, and whole numbers are compared in a quarter of the time.
+        var largest: Int32 = 0
+        for lane in 0..<Int8Block.lanes { largest = max(largest, Int32(bitPattern: O.weight(masters[lane]).magnitude.bitPattern)) }
+        let bound = Float(bitPattern: UInt32(bitPattern: largest)) / Int8Block.maximum * 1.25
+        let scale = min(max(bound, .leastNormalMagnitude), Self.scaleMaximum)
         line.storeBytes(of: scale, as: Float.self)
-        for lane in 0..<Int8Block.lanes {
-            line.storeBytes(of: Self.quantize(O.weight(masters[lane]), scale: scale), toByteOffset: 4 + lane, as: Int8.self)
-        }
+        let codes = (line + 4).assumingMemoryBound(to: Int8.self)
+        for lane in 0..<Int8Block.lanes { codes[lane] = Self.quantize(O.weight(masters[lane]), scale: scale) }
     }
 
     /// The nearest whole number of scales, ties to even: adding 1.5 * 2^23 leaves it in the low bits of the sum.

@@ -19,7 +19,7 @@ struct Benchmark {
 
         note("generating \(events) clicks")
         let clicks = folder.appendingPathComponent("clicks.jsonl")
-        FileManager.default.createFile(atPath: clicks.path, contents: nil)
+        try Data().write(to: clicks)
         try Child.run(freshet, ["generate", "clicks", "--events", String(events), "--seed", "1"], output: try FileHandle(forWritingTo: clicks))
         let bytes = try FileManager.default.attributesOfItem(atPath: clicks.path)[.size] as? Int ?? 0
 
@@ -129,7 +129,7 @@ struct Benchmark {
 
     private static func evaluate(_ freshet: String, _ clicks: String, _ folder: URL) throws -> Double {
         let output = folder.appendingPathComponent("evaluation.json")
-        FileManager.default.createFile(atPath: output.path, contents: nil)
+        try Data().write(to: output)
         try Child.run(
             freshet, ["evaluate", folder.appendingPathComponent("clicks-1.yaml").path, clicks, "--json"],
             output: try FileHandle(forWritingTo: output))
@@ -156,7 +156,7 @@ final class Child {
     private let errorFile = FileManager.default.temporaryDirectory.appendingPathComponent("freshet-bench-\(UUID().uuidString).log")
 
     init(_ path: String, _ arguments: [String], environment: [String: String] = [:]) throws {
-        FileManager.default.createFile(atPath: errorFile.path, contents: nil)
+        try Data().write(to: errorFile)
         process.executableURL = URL(fileURLWithPath: path)
         process.arguments = arguments
         process.environment = ProcessInfo.processInfo.environment.merging(environment) { $1 }

@@ -40,7 +40,7 @@ import Testing
         try broker.setDown()
         let reports = Reports()
         let producer = try KafkaProducer(configuration(broker, ["queue.buffering.max.messages": "10"]), onDelivery: reports.add)
-        for token in 1...10 { try producer.produce(topic: "t", partition: 0, value: [1], token: UInt64(token), timeout: .zero) }
+        for token in 1...10 { try producer.produce(topic: "t", partition: 0, value: Array("secret".utf8), token: UInt64(token), timeout: .zero) }
         for headers in [[], [("h", [1])]] as [[(name: String, value: [UInt8])]] {
             #expect(kafkaError { try producer.produce(topic: "t", partition: 0, value: [2], headers: headers, timeout: .milliseconds(20)) }?.name == "_QUEUE_FULL")
         }
@@ -50,6 +50,8 @@ import Testing
         #expect(eventually { reports.all.count == 10 })
         #expect(reports.all.map(\.token).sorted() == Array(1...10))
         #expect(reports.all.allSatisfy { $0.error?.name == "_PURGE_QUEUE" && $0.offset == -1 })
+        // The value of a record that failed is nobody's error text.
+        #expect(reports.all.allSatisfy { $0.error?.message.contains("secret") == false })
     }
 
     /// A broker that comes back gets what waited, once and in order, also when it answered with errors in between.
@@ -69,6 +71,20 @@ import Testing
         let consumer = try consumer(broker)
         let queue = try consumer.assign([(0, 0)], topic: "t")[0]
         #expect(try read(queue, 200).map(\.value) == (0..<200).map { [UInt8($0)] })
+    }
+
+    /// Where the broker says that records were lost or doubled, the producer ends and says so: what follows must not be written over a gap.
+    @Test func aLostSequenceIsFatal() throws {
+        let broker = try EmbeddedBroker(topics: [("t", 1)])
+        let reports = Reports()
+        let producer = try KafkaProducer(configuration(broker, ["enable.gapless.guarantee": "true"]), onDelivery: reports.add)
+        try broker.fail(.produce, codes: [45])  // out of order sequence number
+        try producer.produce(topic: "t", partition: 0, value: [1], timeout: patience)
+        try producer.flush(timeout: patience)
+        #expect(reports.all.count == 1 && reports.all[0].error != nil)
+        let error = kafkaError { try producer.produce(topic: "t", partition: 0, value: [2], timeout: patience) }
+        #expect(error?.isFatal == true && error?.isRetriable == false && error?.message.contains("make another") == true)
+        #expect(producer.close(timeout: patience))
     }
 
     /// Without a partition, equal keys go to the same one.

@@ -68,7 +68,8 @@ struct Trained {
         let (block, lane) = Int8Block.locate(UInt32(index))
         let bytes = learner.image.blockBytes
         return (
-            bytes.loadUnaligned(fromByteOffset: block * 64, as: Float.self), bytes.load(fromByteOffset: block * 64 + 4 + lane, as: Int8.self)
+            bytes.loadUnaligned(fromByteOffset: block * 64, as: Float.self),
+            bytes.load(fromByteOffset: block * 64 + 4 + lane, as: Int8.self)
         )
     }
 

@@ -49,6 +49,7 @@ import Testing
         var trained = Trained(bits: 11, scaledCount: 1, optimizer)
         trained.learn(stream.events(300))
         let good = Feature(index: 7, value: 1)
+        let fresh = Feature(index: 2046, value: 1e-20)
         let big: Float = 3e38
         let poisons: [(String, Event)] = [
             ("the margin overflows", Event(features: [Feature](repeating: Feature(index: 7, value: big), count: 50))),
@@ -57,7 +58,7 @@ import Testing
             ("an infinite importance", Event(features: [good], weight: .infinity)),
             ("an importance that is not a number", Event(features: [good], weight: .nan)),
             ("an importance that overflows the step", Event(features: [good, Feature(index: 2047, value: 1e20)], weight: big)),
-            ("the last of colliding steps", Event(features: [good, good, Feature(index: 2046, value: 1e10), Feature(index: 2046, value: big)], weight: big)),
+            ("the last of colliding steps", Event(features: [fresh, fresh, Feature(index: 2046, value: 1e10)], weight: big)),
             ("an infinite number", Event(features: [good], numbers: [(index: 1200, slot: 0, raw: .infinity)])),
             ("a number that is none", Event(features: [good], numbers: [(index: 1200, slot: 0, raw: .nan)])),
             ("a number beyond Float", Event(features: [good], numbers: [(index: 1200, slot: 0, raw: -1e300)])),
@@ -72,10 +73,10 @@ import Testing
             #expect(trained.trace == trace && trained.scores.count == count, "\(what)")
         }
         // A fresh model has no moments yet; a number that would poison them is refused all the same.
-        var fresh = Trained(bits: 11, scaledCount: 1, optimizer)
-        let empty = fresh.encoded
-        fresh.learn(poisons.suffix(3).map(\.1))
-        #expect(fresh.encoded == empty && fresh.scores.isEmpty)
+        var untrained = Trained(bits: 11, scaledCount: 1, optimizer)
+        let empty = untrained.encoded
+        untrained.learn(poisons.suffix(3).map(\.1))
+        #expect(untrained.encoded == empty && untrained.scores.isEmpty)
     }
 
     /// Refused events, whether decoding or learning refused them, are as if they were not there.

@@ -35,9 +35,8 @@ import Testing
         var trained = Trained(bits: 10, .sgd(rate: 0.5))
         let indices: [UInt32] = [3, 77, 500, 999]
         for _ in 0..<50 {  // somewhere away from zero
-            trained.learn([
-                Event(features: indices.map { Feature(index: $0, value: Float.random(in: -1...1, using: &random)) }, label: Float(random.next() & 1))
-            ])
+            let features = indices.map { Feature(index: $0, value: Float.random(in: -1...1, using: &random)) }
+            trained.learn([Event(features: features, label: Float(random.next() & 1))])
         }
         let features = indices.map { Feature(index: $0, value: Float.random(in: -2...2, using: &random)) }
         let weights = indices.map { trained.residentWeight(Int($0)) }

@@ -109,8 +109,8 @@ import Testing
         let moments = node.momentValues
         let block = [UInt8](repeating: 7, count: 64)
         for (indices, blocks, values) in [
-            ([UInt32(node.blockCount)], block, moments), ([0, .max], block + block, moments), ([0], block + [1], moments), ([0], [], moments),
-            ([0], block, []), ([], block, moments),
+            ([UInt32(node.blockCount)], block, moments), ([0, .max], block + block, moments), ([0], block + [1], moments),
+            ([0], [], moments), ([0], block, []), ([], block, moments),
         ] as [([UInt32], [UInt8], [Moment])] {
             #expect(throws: FormatError.self) { try node.apply(indices: indices, blocks: blocks, moments: values) }
         }

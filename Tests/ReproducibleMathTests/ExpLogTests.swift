@@ -1,5 +1,5 @@
-// The library's own exp, log and sigmoid: near enough to the truth, and the same bits for ever. A learner's history is rebuilt with them, so
-// the bit patterns below must never change.
+// Freshet's own exp, log and sigmoid: near enough to the truth, and the same bits for ever. A learner's history is rebuilt with them,
+// so the bit patterns below must never change.
 
 import Foundation
 import ReproducibleMath

@@ -114,7 +114,7 @@ CREATE TABLE freshet.drift_events (
 );
 COMMENT ON TABLE freshet.drift_events IS 'Where a detector fired, keyed by the event on which it did.';
 COMMENT ON COLUMN freshet.drift_events.version IS 'The first version that has learned that event.';
-COMMENT ON COLUMN freshet.drift_events.error_before IS 'Mean error before the change, by the detector.';
+COMMENT ON COLUMN freshet.drift_events.error_before IS 'Mean absolute error |label - prediction| before the change, by the detector.';
 COMMENT ON COLUMN freshet.drift_events.before IS 'Metrics of the last full window of events that ended before the alarm.';
 COMMENT ON COLUMN freshet.drift_events.after IS 'Metrics of the newest window at the alarm.';
 CREATE INDEX drift_events_version ON freshet.drift_events (pipeline, version);

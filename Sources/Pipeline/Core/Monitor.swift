@@ -10,7 +10,7 @@ public struct DriftEvent: Sendable, Equatable {
     public var detector: String
     public var partition: Int32
     public var offset: Int64
-    /// What the detector compared: the mean error before the change and after it, and over how many events each.
+    /// What the detector compared: the mean absolute error |label - prediction| before the change and after it, and over how many events each.
     public var errorBefore: Double
     public var errorAfter: Double
     public var eventsBefore: Int
@@ -44,8 +44,11 @@ struct Monitor {
     /// Takes in one scored event; returns the detectors that fire on it.
     mutating func add(_ score: Score, partition: Int32, offset: Int64) -> [DriftEvent] {
         metrics.add(score)
+        // The absolute error |label - prediction|: it moves with every prediction, where the 0/1 error only sees those that cross 0.5.
+        let prediction = Double(score.prediction) / Score.predictionScale
+        let error = score.positive ? 1 - prediction : prediction
         var events: [DriftEvent] = []
-        for index in detectors.indices where detectors[index].update(score.correct ? 0 : 1) == .drift {
+        for index in detectors.indices where detectors[index].update(error) == .drift {
             guard let alarm = detectors[index].lastAlarm else { continue }
             events.append(
                 DriftEvent(

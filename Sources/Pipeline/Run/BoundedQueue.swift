@@ -65,32 +65,5 @@ package final class BoundedQueue<Element: Sendable>: @unchecked Sendable {
     }
 }
 
-/// A thread that can be waited for.
-///
-/// `@unchecked Sendable`: a semaphore and an immutable thread.
-final class Worker: @unchecked Sendable {
-    private let finished = DispatchSemaphore(value: 0)
-    private let thread: Thread
-
-    init(_ name: String, _ body: @escaping @Sendable () -> Void) {
-        let finished = finished
-        thread = Thread {
-            body()
-            finished.signal()
-        }
-        thread.name = name
-        thread.stackSize = 4 << 20
-        thread.start()
-    }
-
-    /// Waits for the thread to end; false if it has not by then.
-    @discardableResult
-    func join(timeout: Duration) -> Bool {
-        guard finished.wait(timeout: .now() + (timeout / .seconds(1))) == .success else { return false }
-        finished.signal()
-        return true
-    }
-}
-
 /// Milliseconds since 1970-01-01 UTC, by this machine's clock.
 func nowMilliseconds() -> Int64 { Int64(Date().timeIntervalSince1970 * 1000) }

@@ -75,6 +75,8 @@ final class Ingest: @unchecked Sendable {
     /// The broker has events that it does not send: waited for no longer than this.
     static let replayTimeout = Duration.seconds(60)
     static let batchEventsMaximum = 2048
+    private static let batchBytesMaximum = 4 << 20
+    private static let sliceEvents = 64
 
     let topic: String
     private let brokers: String
@@ -152,12 +154,30 @@ final class Ingest: @unchecked Sendable {
         for (partition, queue) in queues {
             guard let batch = take() else { return any }
             batch.removeAll(partition: partition, next: next[partition] ?? 0)
-            let count = try queue.consume(max: Self.batchEventsMaximum) { batch.append($0, decoder: decoder) }
+            let count = try fill(batch, from: queue, limit: Self.batchEventsMaximum) { _ in }
             next[partition] = batch.next
             any = any || count > 0
             guard give(batch) else { return any }
         }
         return any
+    }
+
+    /// Appends up to `limit` events that are there, in slices, so that large events end a batch early: what it holds is bounded in bytes too.
+    /// `check` sees the offset of each before it is appended.
+    private func fill(
+        _ batch: SourceBatch, from queue: PartitionQueue, limit: Int, timeoutMilliseconds: Int32 = 0, check: (Int64) throws -> Void
+    ) throws -> Int {
+        var count = 0
+        while count < limit, batch.byteCount < Self.batchBytesMaximum {
+            let wanted = min(limit - count, Self.sliceEvents)
+            let slice = try queue.consume(max: wanted, timeoutMilliseconds: count == 0 ? timeoutMilliseconds : 0) { message in
+                try check(message.offset)
+                batch.append(message, decoder: decoder)
+            }
+            count += slice
+            if slice < wanted { break }
+        }
+        return count
     }
 
     /// Waits until there may be something to read.
@@ -180,13 +200,14 @@ final class Ingest: @unchecked Sendable {
         var deadline = ContinuousClock.now + Self.replayTimeout
         while remaining > 0 {
             batch.removeAll(partition: run.partition, next: next[run.partition] ?? run.first)
-            let count = try queue.consume(max: min(remaining, Self.batchEventsMaximum), timeoutMilliseconds: 200) { message in
-                guard message.offset < run.next else {
+            let count = try fill(
+                batch, from: queue, limit: min(remaining, Self.batchEventsMaximum), timeoutMilliseconds: 200
+            ) { offset in
+                guard offset < run.next else {
                     throw ReplayError(
                         "\(place): \(run.events) events were read then, and the log has only \(run.events - remaining) of them now: "
                             + "compaction, retention or deletion took the others")
                 }
-                batch.append(message, decoder: decoder)
             }
             try wait(timeout: .zero)
             guard count > 0 else {
