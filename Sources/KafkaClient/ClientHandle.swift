@@ -43,22 +43,17 @@ final class ClientHandle: @unchecked Sendable {
 
     /// Closes the client; of several calls the first does it.
     ///
-    /// - Parameters:
-    ///   - interrupt: called again and again until no call is in progress; it wakes those that wait.
-    ///   - release: returns what was borrowed from the client, within the deadline; then the client is destroyed.
+    /// - Parameter release: returns what was borrowed from the client, within the deadline; then the client is destroyed.
     /// - Returns: whether everything was released in time.
     func close(
-        timeout: Duration, interrupt: @escaping @Sendable () -> Void = {},
-        release: @escaping @Sendable (_ client: OpaquePointer, _ deadline: ContinuousClock.Instant) -> Void
+        timeout: Duration, release: @escaping @Sendable (_ client: OpaquePointer, _ deadline: ContinuousClock.Instant) -> Void
     ) -> Bool {
         guard gate.bitwiseOr(Self.closedBit, ordering: .acquiringAndReleasing).oldValue & Self.closedBit == 0 else { return true }
         let deadline = ContinuousClock.now.advanced(by: timeout)
         let done = DispatchSemaphore(value: 0)
         Thread.detachNewThread { [self] in
-            while gate.load(ordering: .acquiring) != Self.closedBit {
-                interrupt()
-                usleep(500)
-            }
+            // Calls that wait do so in slices of a fraction of a second, and see that they should end.
+            while gate.load(ordering: .acquiring) != Self.closedBit { usleep(500) }
             release(pointer, deadline)
             rd_kafka_destroy_flags(pointer, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE)
             callbacks.release()

@@ -5,6 +5,7 @@
 // compacts nor looks up times nor hides aborted transactions. A fetch that waits does not notice new records: set `fetch.wait.max.ms` to 10 in consumers.
 
 import CRDKafka
+import Foundation
 import Synchronization
 
 /// A Kafka broker in this process, in memory.
@@ -19,9 +20,14 @@ public final class EmbeddedBroker: Sendable {
     private let cluster: Mutex<Cluster?>
 
     private struct Cluster: @unchecked Sendable {
-        // Sound: used under the mutex only.
+        // Sound: used under the mutex, and destroyed when nobody can get at it any more.
         let client: OpaquePointer
         let cluster: OpaquePointer
+
+        func destroy() {
+            rd_kafka_mock_cluster_destroy(cluster)
+            rd_kafka_destroy(client)
+        }
     }
 
     /// Starts a broker with these topics.
@@ -42,7 +48,10 @@ public final class EmbeddedBroker: Sendable {
         for topic in topics { try createTopic(topic.name, partitions: topic.partitions) }
     }
 
-    deinit { stop() }
+    /// A broker that is dropped ends in the background: librdkafka takes up to a second for it.
+    deinit {
+        if let cluster = cluster.withLock({ $0 }) { Thread.detachNewThread { cluster.destroy() } }
+    }
 
     /// Throws `TOPIC_ALREADY_EXISTS` where it does.
     public func createTopic(_ name: String, partitions: Int) throws {
@@ -73,12 +82,10 @@ public final class EmbeddedBroker: Sendable {
         try with { rd_kafka_mock_push_request_errors_array($0, request.rawValue, errors.count, errors) }
     }
 
-    /// Ends the broker and forgets all records. Later calls throw `_DESTROY`.
+    /// Ends the broker and forgets all records, in about a second. Later calls throw `_DESTROY`.
     public func stop() {
         cluster.withLock { state in
-            guard let ended = state else { return }
-            rd_kafka_mock_cluster_destroy(ended.cluster)
-            rd_kafka_destroy(ended.client)
+            state?.destroy()
             state = nil
         }
     }

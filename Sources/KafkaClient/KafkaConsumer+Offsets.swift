@@ -27,14 +27,9 @@ extension KafkaConsumer {
 
     /// The first offset that the partition holds, and the one after its last committed record: the next to be written, or to become readable.
     public func watermarks(topic: String, partition: Int32, timeout: Duration) throws -> (low: Int64, high: Int64) {
-        try retrying(timeout) { client, remaining in
-            var low: Int64 = 0
-            var high: Int64 = 0
-            try KafkaError.check(
-                rd_kafka_query_watermark_offsets(client, topic, partition, &low, &high, remaining), "asking for the watermarks",
-                topic: topic, partition: partition)
-            return (low, high)
-        }
+        let deadline = ContinuousClock.now.advanced(by: timeout)
+        let low = try listOffset(topic, partition, Int64(RD_KAFKA_OFFSET_BEGINNING), until: deadline)
+        return (low, try listOffset(topic, partition, Int64(RD_KAFKA_OFFSET_END), until: deadline))
     }
 
     /// The watermarks as of the last fetch, without asking anyone: for lag. nil for what is not assigned or was not fetched yet.
@@ -51,17 +46,24 @@ extension KafkaConsumer {
         guard milliseconds >= 0 else {
             throw KafkaError(RD_KAFKA_RESP_ERR__INVALID_ARG, "a time before 1970: \(milliseconds) ms", topic: topic, partition: partition)
         }
-        let found = try retrying(timeout) { client, remaining in
-            let list = try TopicPartitions([(partition, milliseconds)], topic: topic)
+        let deadline = ContinuousClock.now.advanced(by: timeout)
+        let found = try listOffset(topic, partition, milliseconds, until: deadline)
+        return found >= 0 ? found : try listOffset(topic, partition, Int64(RD_KAFKA_OFFSET_END), until: deadline)
+    }
+
+    /// The broker's answer to a time, or to the beginning or the end, which the protocol takes for times: `rd_kafka_query_watermark_offsets` would do for
+    /// these, but once its request is sent it heeds no timeout.
+    private func listOffset(_ topic: String, _ partition: Int32, _ time: Int64, until deadline: ContinuousClock.Instant) throws -> Int64 {
+        try retrying(deadline.remaining) { client, remaining in
+            let list = try TopicPartitions([(partition, time)], topic: topic)
             try KafkaError.check(
-                rd_kafka_offsets_for_times(client, list.pointer, remaining), "looking up a time", topic: topic, partition: partition)
+                rd_kafka_offsets_for_times(client, list.pointer, remaining), "asking for an offset", topic: topic, partition: partition)
             guard let answer = list.pointer.pointee.elems?.pointee else {
-                throw KafkaError(RD_KAFKA_RESP_ERR__BAD_MSG, "the answer about a time is empty", topic: topic, partition: partition)
+                throw KafkaError(RD_KAFKA_RESP_ERR__BAD_MSG, "the answer about an offset is empty", topic: topic, partition: partition)
             }
-            try KafkaError.check(answer.err, "looking up a time", topic: topic, partition: partition)
+            try KafkaError.check(answer.err, "asking for an offset", topic: topic, partition: partition)
             return answer.offset
         }
-        return found >= 0 ? found : try watermarks(topic: topic, partition: partition, timeout: timeout).high
     }
 
     /// Calls `ask` until it succeeds, it fails for good, or the time is over; in slices, so that `close` is not held up by a question.

@@ -18,7 +18,7 @@ public final class KafkaConsumer: Sendable {
         "auto.commit.enable", "enable.auto.offset.store", "enable.partition.eof", "allow.auto.create.topics", "topic.blacklist",
     ])
 
-    /// Bytes of records that all assigned partitions together may hold prefetched.
+    /// Bytes of keys and values that all assigned partitions together may hold prefetched.
     public static let prefetchBytesDefault = 256 << 20
 
     let handle: ClientHandle
@@ -29,14 +29,14 @@ public final class KafkaConsumer: Sendable {
     /// - Parameters:
     ///   - groupID: only names the group that `commit` commits for; the consumer joins none.
     ///   - partitions: how many partitions will be assigned, about. librdkafka limits what is prefetched by partition: each gets its share of
-    ///     `prefetchBytesDefault`, at least 8 MB. The property `queued.max.messages.kbytes` (by partition) overrides this. It should be worth more than
-    ///     a second of reading: once a queue was full, librdkafka looks at it only a second later.
+    ///     `prefetchBytesDefault`, at least 8 MB. The property `queued.max.messages.kbytes` (by partition) overrides this. A record costs some 300 bytes
+    ///     of memory beyond its own. A queue that was full waits for up to `fetch.wait.max.ms` (50) while the broker has nothing for the other partitions.
     public init(_ configuration: KafkaConfiguration, groupID: String, partitions: Int = 1) throws {
         let share = max(8 << 20, Self.prefetchBytesDefault / max(1, partitions))
         let conf = try configuration.makeConf(
             defaults: [
                 "queued.min.messages": "10000000", "queued.max.messages.kbytes": String(share >> 10), "message.max.bytes": "8388608",
-                "check.crcs": "true",
+                "check.crcs": "true", "fetch.wait.max.ms": "50",
             ],
             reserved: Self.reservedProperties,
             settings: [
@@ -93,7 +93,7 @@ public final class KafkaConsumer: Sendable {
                         }
                         rd_kafka_queue_forward(queue, nil)
                         waker.watch(queue)
-                        added.append(PartitionQueue(queue, topic: topic, partition: position.partition, handle: handle, waker: waker))
+                        added.append(PartitionQueue(queue, topic: topic, partition: position.partition, offset: position.offset, handle: handle, waker: waker))
                     }
                     if !positions.isEmpty { try KafkaError.check(rd_kafka_incremental_assign(client, list.pointer), "assigning", topic: topic) }
                 } catch {
@@ -110,7 +110,16 @@ public final class KafkaConsumer: Sendable {
     ///
     /// "May": it can return for nothing. It does not miss anything for a caller that, after each return, reads every queue it wants to read.
     public func wait(timeout: Duration) -> Bool {
-        (try? handle.use { _ in waker.wait(timeoutMilliseconds: timeout.milliseconds) }) ?? false
+        let deadline = ContinuousClock.now.advanced(by: timeout)
+        repeat {
+            let woken = try? handle.use { client in
+                if waker.wait(timeoutMilliseconds: min(deadline.remaining, PartitionQueue.nudgePauseMin).milliseconds) { return true }
+                for queue in queues.withLock({ $0 }) { queue.nudgeIfStarved(client) }
+                return false
+            }
+            guard woken == false else { return woken == true }
+        } while deadline.remaining > .zero
+        return false
     }
 
     /// Makes the present or the next `wait` return.
@@ -151,17 +160,11 @@ public final class KafkaConsumer: Sendable {
     @discardableResult
     public func close(timeout: Duration) -> Bool {
         let released = queues.withLock { $0 }
-        return handle.close(
-            timeout: timeout,
-            interrupt: { [waker] in
-                waker.wake()
-                for queue in released { queue.interrupt() }
-            },
-            release: { [waker] client, deadline in
-                for queue in released { queue.dispose() }
-                Self.leave(client, deadline: deadline.advanced(by: timeout / -2))
-                _ = waker  // lives until nothing can write to its descriptor
-            })
+        return handle.close(timeout: timeout) { [waker] client, deadline in
+            for queue in released { queue.dispose() }
+            Self.leave(client, deadline: deadline.advanced(by: timeout / -2))
+            _ = waker  // lives until nothing can write to its descriptor
+        }
     }
 
     /// `rd_kafka_consumer_close` with a deadline.

@@ -3,6 +3,10 @@
 //
 // A batch taken out of librdkafka is owned here (`batch[next..<end]`) until the caller's body has returned from each record, so a body that throws loses nothing.
 // librdkafka's batch call waits until the batch is full or the time is over, which would delay the first record: waiting is for one record, batches do not wait.
+//
+// A queue that was full is looked at again when librdkafka's broker thread wakes, which it does by itself after a second (2.0.2 has no
+// `fetch.queue.backoff.ms`): reading falls to one queue's worth a second. So whoever waits while a queue is empty and the log is known to
+// go on (`nudgeIfStarved`) sends that broker a small question; its arrival wakes the thread. On one partition with 2 MB: 12 thousand records a second without, 260 with.
 
 import CRDKafka
 import Synchronization
@@ -22,14 +26,21 @@ public final class PartitionQueue: @unchecked Sendable {
     private var end = 0
     private let busy = Atomic<Bool>(false)
     private static let batchMax = 1024
+    /// The offset after the last record passed.
+    private let position: Atomic<Int64>
+    /// When a nudge is due, and how long after it the next one.
+    private let nudge = Mutex<(due: ContinuousClock.Instant, pause: Duration)>((.now, nudgePauseMin))
+    static let nudgePauseMin = Duration.milliseconds(10)
+    private static let nudgePauseMax = Duration.seconds(1)
 
     /// Takes over `queue`, whose forwarding must be cut and which has nothing in it yet.
-    init(_ queue: OpaquePointer, topic: String, partition: Int32, handle: ClientHandle, waker: Waker) {
+    init(_ queue: OpaquePointer, topic: String, partition: Int32, offset: Int64, handle: ClientHandle, waker: Waker) {
         self.queue = queue
         self.topic = topic
         self.partition = partition
         self.handle = handle
         self.waker = waker
+        position = Atomic(offset)
         batch = .allocate(capacity: Self.batchMax)
         batch.initialize(repeating: nil, count: Self.batchMax)
     }
@@ -50,7 +61,8 @@ public final class PartitionQueue: @unchecked Sendable {
             }
             defer { busy.store(false, ordering: .releasing) }
             do {
-                let count = try pass(max: max, timeoutMilliseconds: timeoutMilliseconds, body)
+                let count = try pass(client, max: max, timeoutMilliseconds: timeoutMilliseconds, body)
+                if count > 0 { nudge.withLock { $0 = (.now.advanced(by: Self.nudgePauseMin), Self.nudgePauseMin) } }
                 if count == max { waker.wake() }  // perhaps not empty, and then no edge will tell
                 return count
             } catch {
@@ -60,16 +72,17 @@ public final class PartitionQueue: @unchecked Sendable {
         }
     }
 
-    private func pass(max: Int, timeoutMilliseconds: Int32, _ body: (borrowing KafkaMessage) throws -> Void) throws -> Int {
+    private func pass(
+        _ client: OpaquePointer, max: Int, timeoutMilliseconds: Int32, _ body: (borrowing KafkaMessage) throws -> Void
+    ) throws -> Int {
         var count = 0
         while count < max {
             if next == end {
                 next = 0
                 end = Swift.max(0, rd_kafka_consume_batch_queue(queue, 0, batch, Swift.min(max - count, Self.batchMax)))
                 if end == 0 {
-                    guard count == 0, timeoutMilliseconds > 0 else { break }
-                    batch[0] = rd_kafka_consume_queue(queue, timeoutMilliseconds)
-                    guard batch[0] != nil else { break }
+                    guard count == 0, timeoutMilliseconds > 0, let first = waitForOne(client, timeoutMilliseconds) else { break }
+                    batch[0] = first
                     end = 1
                 }
             }
@@ -77,6 +90,7 @@ public final class PartitionQueue: @unchecked Sendable {
                 guard let message = batch[next] else { next += 1; continue }
                 if message.pointee.err == RD_KAFKA_RESP_ERR_NO_ERROR {
                     try body(KafkaMessage(message))
+                    position.store(message.pointee.offset + 1, ordering: .relaxed)
                     discardNext()
                     count += 1
                 } else {
@@ -90,14 +104,41 @@ public final class PartitionQueue: @unchecked Sendable {
         return count
     }
 
+    private func waitForOne(_ client: OpaquePointer, _ timeoutMilliseconds: Int32) -> UnsafeMutablePointer<rd_kafka_message_t>? {
+        var left = timeoutMilliseconds
+        while left > 0, !handle.isClosed {
+            let slice = min(left, Self.nudgePauseMin.milliseconds)
+            if let message = rd_kafka_consume_queue(queue, slice) { return message }
+            nudgeIfStarved(client)
+            left -= slice
+        }
+        return nil
+    }
+
+    /// See the head of the file. Rare, and rarer the longer nothing comes: a broker that is gone must not collect questions.
+    func nudgeIfStarved(_ client: OpaquePointer) {
+        var low: Int64 = 0
+        var high: Int64 = 0
+        guard rd_kafka_queue_length(queue) == 0,
+            rd_kafka_get_watermark_offsets(client, topic, partition, &low, &high) == RD_KAFKA_RESP_ERR_NO_ERROR,
+            high > position.load(ordering: .relaxed)
+        else { return }
+        let now = ContinuousClock.now
+        let isDue = nudge.withLock { state in
+            guard now >= state.due else { return false }
+            state.pause = min(state.pause * 2, Self.nudgePauseMax)
+            state.due = now.advanced(by: state.pause)
+            return true
+        }
+        guard isDue, let list = try? TopicPartitions([(partition, Int64(RD_KAFKA_OFFSET_END))], topic: topic) else { return }
+        _ = rd_kafka_offsets_for_times(client, list.pointer, 1)  // nobody wants the answer
+    }
+
     private func discardNext() {
         rd_kafka_message_destroy(batch[next])
         batch[next] = nil
         next += 1
     }
-
-    /// Makes a `consume` that waits return.
-    func interrupt() { rd_kafka_queue_yield(queue) }
 
     /// Gives everything back to librdkafka, before the client is destroyed. No call is in progress and none will follow.
     func dispose() {

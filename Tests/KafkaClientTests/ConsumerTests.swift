@@ -1,3 +1,4 @@
+import Glibc
 import KafkaClient
 import Testing
 
@@ -107,6 +108,26 @@ private func texts(_ count: Int, _ prefix: String = "v") -> [String] { (0..<coun
         #expect(kept.count > 700 && kept.count < 1300)
         try broker.setUp()
         #expect(try read(queues[0], 4000 - kept.count).map(\.offset) == Array(Int64(kept.count)..<4000))
+    }
+
+    /// librdkafka looks at a queue that was full only a second later; a reader that waits for it must not have to.
+    @Test func aFullQueueIsFilledAgainSoon() throws {
+        let broker = try EmbeddedBroker(topics: [("t", 1)])
+        let pad = String(repeating: "x", count: 1000)
+        try write([texts(4000, pad)], to: "t", broker, ["compression.codec": "none", "batch.size": "32768"])
+        let consumer = try consumer(broker, ["queued.max.messages.kbytes": "32", "fetch.message.max.bytes": "32768"])
+        let queue = try consumer.assign([(0, 0)], topic: "t")[0]
+        // More than forty times full: half a minute or more, were each a second.
+        var found: [Int64] = []
+        _ = try eventually {
+            if found.count % 2 == 0 { _ = consumer.wait(timeout: .milliseconds(100)) }
+            _ = try queue.consume(max: 50, timeoutMilliseconds: 100) { message in
+                if message.offset % 100 == 0 { usleep(2000) }  // slower than fetching
+                found.append(message.offset)
+            }
+            return found.count >= 4000
+        }
+        #expect(found == Array(0..<4000))
     }
 
     /// A learner that stops in the middle of a batch finds the rest, and the record it stopped at, in the next call.

@@ -91,6 +91,19 @@ import Testing
         #expect(kafkaError { _ = try consumer.partitionCount(of: "t", timeout: .milliseconds(50)) }?.isRetriable == true)
     }
 
+    /// Also where the broker takes the question and does not answer.
+    @Test func questionsEndInTimeAtASilentBroker() throws {
+        let broker = try EmbeddedBroker(topics: [("t", 1)])
+        let consumer = try consumer(broker)
+        #expect(try consumer.watermarks(topic: "t", partition: 0, timeout: patience) == (0, 0))
+        try broker.setRoundTrip(milliseconds: 60_000)
+        let begin = ContinuousClock.now
+        #expect(kafkaError { _ = try consumer.watermarks(topic: "t", partition: 0, timeout: .milliseconds(50)) }?.name == "_TIMED_OUT")
+        #expect(kafkaError { _ = try consumer.partitionCount(of: "t", timeout: .milliseconds(50)) }?.name == "_TIMED_OUT")
+        #expect(ContinuousClock.now - begin < patience)
+        #expect(consumer.close(timeout: patience))
+    }
+
     /// What the design rests on cannot be changed by a pipeline's properties; mistakes are named, secrets are not.
     @Test func refusesProperties() throws {
         func refusal(_ properties: [String: String]) -> String? {

@@ -29,7 +29,9 @@ struct FeedCommand: ParsableCommand {
         let reader = try EventFile.open(path: file, plan: definition.plan)
         let size = (try? FileManager.default.attributesOfItem(atPath: file)[.size] as? Int) ?? 0
         let lost = Mutex<(count: Int, first: KafkaError?)>((0, nil))
-        let producer = try KafkaProducer(KafkaConfiguration(brokers: kafka.brokers, properties: kafka.properties)) { report in
+        // Somebody waits: brokers that are away are told of sooner than a learner would.
+        let properties = ["message.timeout.ms": "15000"].merging(kafka.properties) { $1 }
+        let producer = try KafkaProducer(KafkaConfiguration(brokers: kafka.brokers, properties: properties)) { report in
             guard let error = report.error else { return }
             lost.withLock { $0 = ($0.count + 1, $0.first ?? error) }
         }
