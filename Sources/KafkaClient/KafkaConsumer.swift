@@ -23,8 +23,12 @@ public final class KafkaConsumer: Sendable {
 
     let handle: ClientHandle
     private let waker: Waker
-    /// Guards the assignment: what is assigned, by topic and partition.
-    private let queues = Mutex<[PartitionQueue]>([])
+    private let assignment = Assignment()
+
+    /// What is assigned. An object, so that closing finds also what was assigned last, when the consumer itself may be gone.
+    private final class Assignment: Sendable {
+        let queues = Mutex<[PartitionQueue]>([])
+    }
 
     /// - Parameters:
     ///   - groupID: only names the group that `commit` commits for; the consumer joins none.
@@ -68,7 +72,7 @@ public final class KafkaConsumer: Sendable {
     /// - Parameter positions: for each partition the offset of the first record wanted.
     public func assign(_ positions: [(partition: Int32, offset: Int64)], topic: String) throws -> [PartitionQueue] {
         try handle.use { client in
-            try queues.withLock { assigned in
+            try assignment.queues.withLock { assigned in
                 for (index, position) in positions.enumerated() {
                     guard !topic.isEmpty, position.partition >= 0, position.offset >= 0 else {
                         throw KafkaError(
@@ -93,7 +97,9 @@ public final class KafkaConsumer: Sendable {
                         }
                         rd_kafka_queue_forward(queue, nil)
                         waker.watch(queue)
-                        added.append(PartitionQueue(queue, topic: topic, partition: position.partition, offset: position.offset, handle: handle, waker: waker))
+                        added.append(
+                            PartitionQueue(
+                                queue, topic: topic, partition: position.partition, offset: position.offset, handle: handle, waker: waker))
                     }
                     if !positions.isEmpty { try KafkaError.check(rd_kafka_incremental_assign(client, list.pointer), "assigning", topic: topic) }
                 } catch {
@@ -114,7 +120,7 @@ public final class KafkaConsumer: Sendable {
         repeat {
             let woken = try? handle.use { client in
                 if waker.wait(timeoutMilliseconds: min(deadline.remaining, PartitionQueue.nudgePauseMin).milliseconds) { return true }
-                for queue in queues.withLock({ $0 }) { queue.nudgeIfStarved(client) }
+                for queue in assignment.queues.withLock({ $0 }) { queue.nudgeIfStarved(client) }
                 return false
             }
             guard woken == false else { return woken == true }
@@ -159,9 +165,8 @@ public final class KafkaConsumer: Sendable {
     /// throw `_DESTROY`. Returns whether everything was released within the timeout; what was not goes on in the background.
     @discardableResult
     public func close(timeout: Duration) -> Bool {
-        let released = queues.withLock { $0 }
-        return handle.close(timeout: timeout) { [waker] client, deadline in
-            for queue in released { queue.dispose() }
+        handle.close(timeout: timeout) { [assignment, waker] client, deadline in
+            for queue in assignment.queues.withLock({ $0 }) { queue.dispose() }
             Self.leave(client, deadline: deadline.advanced(by: timeout / -2))
             _ = waker  // lives until nothing can write to its descriptor
         }

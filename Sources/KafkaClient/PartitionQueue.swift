@@ -6,7 +6,8 @@
 //
 // A queue that was full is looked at again when librdkafka's broker thread wakes, which it does by itself after a second (2.0.2 has no
 // `fetch.queue.backoff.ms`): reading falls to one queue's worth a second. So whoever waits while a queue is empty and the log is known to
-// go on (`nudgeIfStarved`) sends that broker a small question; its arrival wakes the thread. On one partition with 2 MB: 12 thousand records a second without, 260 with.
+// go on (`nudgeIfStarved`) sends that broker a small question, which wakes the thread. On one partition with a limit of 2 MB: 12 thousand records a second
+// without, 260 thousand with. It does not help while the broker holds back its answer about other partitions, which it does for `fetch.wait.max.ms`.
 
 import CRDKafka
 import Synchronization
@@ -62,7 +63,8 @@ public final class PartitionQueue: @unchecked Sendable {
             defer { busy.store(false, ordering: .releasing) }
             do {
                 let count = try pass(client, max: max, timeoutMilliseconds: timeoutMilliseconds, body)
-                if count > 0 { nudge.withLock { $0 = (.now.advanced(by: Self.nudgePauseMin), Self.nudgePauseMin) } }
+                guard count > 0 else { return 0 }
+                nudge.withLock { $0 = (.now.advanced(by: Self.nudgePauseMin), Self.nudgePauseMin) }
                 if count == max { waker.wake() }  // perhaps not empty, and then no edge will tell
                 return count
             } catch {

@@ -25,7 +25,8 @@ final class ClickFeeder: Sendable {
     init(brokers: String, topic: String, partitions: Int, rate: Int, seconds: Int, seed: UInt64, tracker: FreshnessTracker) throws {
         let followed = FollowedEvents()
         followedEvents = followed
-        producer = try KafkaProducer(KafkaConfiguration(brokers: brokers, properties: ["linger.ms": "5"])) { report in
+        // The broker in memory answers a fetch with one of the producer's batches a partition: small ones would hold the learner back.
+        producer = try KafkaProducer(KafkaConfiguration(brokers: brokers, properties: ["linger.ms": "50"])) { report in
             guard report.token != 0, report.error == nil, let at = followed.take(report.token) else { return }
             tracker.sent(partition: report.partition, offset: report.offset, at: at)
         }
