@@ -60,13 +60,13 @@ package struct Follower: Sendable {
 
     /// Takes the next publication of X.versions, or a complete one of X.images.
     package mutating func receive(_ publication: Publication) -> Action {
+        guard publication.meaning == meaning else {
+            return .refuse(reason: "the learner runs another definition of this pipeline (publication \(publication.sequence)): give both the same pipeline file")
+        }
         guard publication.epoch >= highestEpoch else {
             return .refuse(reason: "publication \(publication.sequence) has epoch \(publication.epoch), but epoch \(highestEpoch) has been seen: its learner lost the lease")
         }
         highestEpoch = publication.epoch
-        guard publication.meaning == meaning else {
-            return .refuse(reason: "the learner runs another definition of this pipeline (publication \(publication.sequence)): give both the same pipeline file")
-        }
         switch publication.content {
         case .image: return image(publication)
         case .patch(let base, let baseHash, _, _, _): return patch(publication, base: base, baseHash: baseHash)

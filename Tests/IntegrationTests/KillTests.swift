@@ -21,7 +21,7 @@ extension Integration {
 
         /// Kills learners at random moments while events come, then lets one learn the rest.
         private func kill(_ count: Int, seed: UInt64, _ loop: Loop, _ file: String, _ events: Int) async throws {
-            var random = SplitMix64(seed)
+            var random = SeededGenerator(seed)
             let feed = try loop.start("feed", loop.file, file, "--rate", "5000")
             var recoveries: [Double] = []
             for _ in 0..<count {
@@ -120,18 +120,5 @@ private struct Run {
             }
         }
         return runs
-    }
-}
-
-/// Sebastiano Vigna's generator (public domain): random moments that a seed brings back.
-struct SplitMix64 {
-    private var state: UInt64
-    init(_ seed: UInt64) { state = seed }
-    mutating func next() -> UInt64 {
-        state &+= 0x9e37_79b9_7f4a_7c15
-        var z = state
-        z = (z ^ (z >> 30)) &* 0xbf58_476d_1ce4_e5b9
-        z = (z ^ (z >> 27)) &* 0x94d0_49bb_1331_11eb
-        return z ^ (z >> 31)
     }
 }

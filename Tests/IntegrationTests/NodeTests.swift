@@ -95,13 +95,14 @@ extension Integration {
                 // Not a publication at all.
                 try send([Array("not a publication".utf8)])
                 try await untilMetric(node.port, "freshet_node_refused_publications_total", above: 0)
-                // Of a learner that has lost its lease: epochs begin at 1.
+                // Of a learner that has lost its lease: its epoch is a lower one.
                 let refused = try await metricOf(node.port, "freshet_node_refused_publications_total")
                 try send(try publication(epoch: 0, content: .notice))
                 try await untilMetric(node.port, "freshet_node_refused_publications_total", above: refused)
                 #expect(try await metricOf(node.port, "freshet_node_resyncs_total") == 0)
                 // A patch of something that the node does not hold.
-                try send(try publication(epoch: 1, content: .patch(base: 999_999, baseHash: ImageHash(value: 5), indices: [], blocks: [], moments: [])))
+                let epoch = UInt64(try #require(before["epoch"].int))
+                try send(try publication(epoch: epoch, content: .patch(base: 999_999, baseHash: ImageHash(value: 5), indices: [], blocks: [], moments: [])))
                 try await untilMetric(node.port, "freshet_node_resyncs_total", above: 0)
 
                 #expect(try await feed.wait() == 0)

@@ -4,6 +4,7 @@ import Foundation
 import Learner
 import Model
 import ReproducibleMath
+import TestSupport
 import Testing
 
 private struct Prediction {

@@ -3,6 +3,7 @@
 import Foundation
 import Learner
 import Records
+import TestSupport
 import Testing
 
 @Suite struct OptimizerTests {

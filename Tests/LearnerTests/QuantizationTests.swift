@@ -3,6 +3,7 @@
 import Learner
 import Model
 import Records
+import TestSupport
 import Testing
 
 @Suite struct QuantizationTests {

@@ -1,6 +1,7 @@
 // Reading back what was written, and refusing what is not there.
 
 import Model
+import TestSupport
 import Testing
 
 @Suite struct BytesTests {

@@ -1,6 +1,7 @@
 // The image hash is what versions, nodes and `verify` are compared by: it must follow every change, and never change itself.
 
 import Model
+import TestSupport
 import Testing
 
 @Suite struct ImageHashTests {

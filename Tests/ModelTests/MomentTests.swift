@@ -1,6 +1,7 @@
 // Running moments against two passes over the same numbers, and the values by which nothing may be divided.
 
 import Model
+import TestSupport
 import Testing
 
 @Suite struct MomentTests {

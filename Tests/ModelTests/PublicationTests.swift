@@ -2,6 +2,7 @@
 
 import Model
 import Records
+import TestSupport
 import Testing
 
 @Suite struct PublicationTests {

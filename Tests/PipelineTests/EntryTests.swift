@@ -14,7 +14,7 @@ import Testing
 
     /// Protects: the bytes are a stored format. Whoever changes them must go on reading these.
     @Test func theBytesAreFixed() throws {
-        let define = Array(#"{"define":{"learningHash":"ab"}}"#.utf8), start = Array(#"{"start":{"partitions":[{"offset":5,"partition":0}]}}"#.utf8)
+        let define = Array(#"{"kind":"define","learning_hash":"ab"}"#.utf8), start = Array(#"{"kind":"start","partitions":[{"offset":5,"partition":0}]}"#.utf8)
         let bytes: [UInt8] =
             [2, UInt8(define.count), 0, 0, 0] + define + [2, UInt8(start.count), 0, 0, 0] + start
             + [1, 0, 3, 0xac, 0x02, 0xc8, 0x01, 0xc6, 0x01, 2]

@@ -46,18 +46,6 @@ func shopPlan(
         schema: try schema.map { try EventSchema(json: Array($0.utf8), name: "test.json") }, bits: bits, seed: seed)
 }
 
-/// SplitMix64 (Steele, Lea and Flood, 2014): the same numbers in every run.
-struct SeededGenerator: RandomNumberGenerator {
-    var state: UInt64
-    mutating func next() -> UInt64 {
-        state &+= 0x9e37_79b9_7f4a_7c15
-        var z = state
-        z = (z ^ (z >> 30)) &* 0xbf58_476d_1ce4_e5b9
-        z = (z ^ (z >> 27)) &* 0x94d0_49bb_1331_11eb
-        return z ^ (z >> 31)
-    }
-}
-
 /// A file that is there while `body` runs.
 func withFile<Result>(_ name: String, _ content: [UInt8], _ body: (String) throws -> Result) throws -> Result {
     let folder = FileManager.default.temporaryDirectory.appendingPathComponent("records-\(UUID().uuidString)")

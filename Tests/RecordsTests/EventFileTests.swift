@@ -1,6 +1,7 @@
 // Files as events: what a CSV cell becomes, and that reading does not depend on where buffers end.
 
 import Records
+import TestSupport
 import Testing
 
 @Suite struct EventFileTests {
@@ -79,7 +80,7 @@ import Testing
 
     @Test("lines longer than a buffer, and many of them")
     func longLines() throws {
-        var random = SeededGenerator(state: 1)
+        var random = SeededGenerator(1)
         let lengths = (0..<60).map { _ in Int.random(in: 1...(1 << Int.random(in: 1...20, using: &random)), using: &random) }
         let content = lengths.flatMap { [UInt8](repeating: 0x61, count: $0) + [0x0a] }
         #expect(try EventFileTests.events("a.json", content, try shopPlan()).map(\.json.utf8.count) == lengths)

@@ -1,6 +1,7 @@
 // What is JSON and what is not, against a slow validator that is written from RFC 8259 alone.
 
 import Records
+import TestSupport
 import Testing
 
 @Suite struct MalformedTests {
@@ -18,7 +19,7 @@ import Testing
     @Test("a hundred thousand mutated events", arguments: 1...4 as ClosedRange<UInt64>)
     func mutations(seed: UInt64) throws {
         let decoder = EventDecoder(try shopPlan())
-        var random = SeededGenerator(state: seed)
+        var random = SeededGenerator(seed)
         var refused = 0
         for _ in 0..<25_000 {
             var bytes = Array(MalformedTests.seeds.randomElement(using: &random)!.utf8)

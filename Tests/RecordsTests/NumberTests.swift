@@ -2,6 +2,7 @@
 
 import Foundation
 import Records
+import TestSupport
 import Testing
 
 @Suite struct NumberTests {
@@ -18,7 +19,7 @@ import Testing
     @Test("random numbers of every form")
     func randomNumbers() throws {
         let decoder = try NumberTests.decoder()
-        var random = SeededGenerator(state: 3)
+        var random = SeededGenerator(3)
         for _ in 0..<40_000 {
             var text = Bool.random(using: &random) ? "-" : ""
             let whole = Int.random(in: 1...(Int.random(in: 0..<8, using: &random) == 0 ? 30 : 9), using: &random)

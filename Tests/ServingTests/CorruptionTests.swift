@@ -1,4 +1,5 @@
 import Model
+import TestSupport
 import Testing
 
 /// Whatever happens to messages on their way, a node gets the publication that was sent, or none.
@@ -17,7 +18,7 @@ import Testing
         let learner = TestLearner()
         let originals = [learner.whole(), learner.patch(), learner.notice(), learner.patch(), learner.whole()]
         let messages = try originals.map { try #require(try $0.messages().first).value }
-        var random = Random(state: 9)
+        var random = SeededGenerator(9)
         var equal = 0
         for _ in 0..<20_000 {
             var message = messages[Int.random(in: 0..<messages.count, using: &random)]
@@ -47,7 +48,7 @@ import Testing
 
     @Test("parts that are lost, doubled, mixed up or damaged never make another publication")
     func parts() throws {
-        var random = Random(state: 10)
+        var random = SeededGenerator(10)
         // Noise does not compress, so that each image takes three parts.
         let blocks = (0..<2).map { _ in (0..<Int8Block.count(bits: 20) * 8).map { _ in random.next() } }
         let originals = blocks.enumerated().map { index, words in

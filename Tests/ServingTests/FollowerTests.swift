@@ -1,5 +1,6 @@
 import Model
 import Serving
+import TestSupport
 import Testing
 
 /// A node must hold only what the lineage had, in its order; these are the ways in which Kafka and learners can tempt it not to.
@@ -199,7 +200,7 @@ import Testing
 
     @Test("whatever comes, a follower that is not waiting for an image holds the true hash of its sequence")
     func anything() {
-        var random = Random(state: 42)
+        var random = SeededGenerator(42)
         for _ in 0..<200 {
             var follower = following(5)
             for _ in 0..<60 {

@@ -7,19 +7,8 @@ import Records
 import ReproducibleMath
 import ServiceLifecycle
 import Serving
+import TestSupport
 import Testing
-
-/// SplitMix64: the same numbers in every run.
-struct Random: RandomNumberGenerator {
-    var state: UInt64
-    mutating func next() -> UInt64 {
-        state &+= 0x9e37_79b9_7f4a_7c15
-        var z = state
-        z = (z ^ z >> 30) &* 0xbf58_476d_1ce4_e5b9
-        z = (z ^ z >> 27) &* 0x94d0_49bb_1331_11eb
-        return z ^ z >> 31
-    }
-}
 
 /// A plan with one of each kind of feature.
 let plan: EventPlan = {
@@ -36,10 +25,10 @@ final class TestLearner {
     var meaning: UInt64 = 77
     private(set) var sequence: UInt64 = 0
     private var hash: ImageHash
-    private var random: Random
+    private var random: SeededGenerator
 
     init(seed: UInt64 = 1) {
-        random = Random(state: seed)
+        random = SeededGenerator(seed)
         hash = image.seal()
     }
 

@@ -5,13 +5,13 @@
 CREATE TABLE freshet.pipelines (
     pipeline text PRIMARY KEY,
     created_at timestamptz NOT NULL DEFAULT now(),
-    epoch bigint NOT NULL DEFAULT 0,
+    epoch bigint NOT NULL DEFAULT extract(epoch FROM clock_timestamp())::bigint,
     holder text,
     lease_expires_at timestamptz,
     effects_version bigint NOT NULL DEFAULT 0
 );
 COMMENT ON TABLE freshet.pipelines IS 'One row a pipeline: its lease and fencing epoch.';
-COMMENT ON COLUMN freshet.pipelines.epoch IS 'Counts the learners that have held the lease. A version is written under the epoch of its learner, or not at all.';
+COMMENT ON COLUMN freshet.pipelines.epoch IS 'Goes up with each learner that takes the lease, from the time of the first registration: so a later database or pipeline that publishes to the same topics fences off an earlier one. A version is written under the epoch of its learner, or not at all.';
 COMMENT ON COLUMN freshet.pipelines.holder IS 'Who holds the lease, for people: host and process.';
 COMMENT ON COLUMN freshet.pipelines.effects_version IS 'Up to this version all dead letters have left. Recovery sends those of later versions again.';
 
@@ -41,6 +41,7 @@ CREATE TABLE freshet.versions (
     trace_hash bigint NOT NULL,
     image_hash text NOT NULL,
     metrics jsonb NOT NULL,
+    newest_event_ms bigint NOT NULL,
     PRIMARY KEY (pipeline, version),
     UNIQUE (pipeline, lineage, parent)
 );
@@ -54,6 +55,7 @@ COMMENT ON COLUMN freshet.versions.input_hash IS 'Runs over the position and byt
 COMMENT ON COLUMN freshet.versions.trace_hash IS 'Runs over the position and predicted margin of every event learned.';
 COMMENT ON COLUMN freshet.versions.image_hash IS 'The content of the image: quantized weights, scales and moments.';
 COMMENT ON COLUMN freshet.versions.metrics IS 'Progressive metrics: window, total, reference, refused.';
+COMMENT ON COLUMN freshet.versions.newest_event_ms IS 'The largest Kafka timestamp of the events up to here, in milliseconds since 1970; 0 before the first.';
 CREATE INDEX versions_created_at ON freshet.versions (pipeline, created_at);
 
 CREATE TABLE freshet.commands (

@@ -40,6 +40,54 @@ public enum Command: Sendable, Equatable, Codable {
     case reference(Reference)
 }
 
+/// One flat object, `kind` first among its keys: the form of the stored order and of `--json`.
+extension Command {
+    private enum CodingKeys: String, CodingKey {
+        case kind, partitions, version, window
+        case learningHash = "learning_hash"
+    }
+
+    /// The command's name.
+    public var kind: String {
+        switch self {
+        case .define: "define"
+        case .start: "start"
+        case .reference: "reference"
+        }
+    }
+
+    public func encode(to encoder: any Encoder) throws {
+        var container = encoder.container(keyedBy: CodingKeys.self)
+        try container.encode(kind, forKey: .kind)
+        switch self {
+        case .define(let learningHash):
+            try container.encode(learningHash, forKey: .learningHash)
+        case .start(let partitions):
+            try container.encode(partitions, forKey: .partitions)
+        case .reference(let reference):
+            try container.encode(reference.version, forKey: .version)
+            try container.encode(reference.window, forKey: .window)
+        }
+    }
+
+    public init(from decoder: any Decoder) throws {
+        let container = try decoder.container(keyedBy: CodingKeys.self)
+        switch try container.decode(String.self, forKey: .kind) {
+        case "define":
+            self = .define(learningHash: try container.decode(String.self, forKey: .learningHash))
+        case "start":
+            self = .start(partitions: try container.decode([PartitionStart].self, forKey: .partitions))
+        case "reference":
+            self = .reference(
+                Reference(
+                    version: try container.decode(UInt64.self, forKey: .version),
+                    window: try container.decode(MetricReport.self, forKey: .window)))
+        case let kind:
+            throw FormatError("a command of unknown kind \(kind): it was recorded by a newer program")
+        }
+    }
+}
+
 public struct PartitionStart: Sendable, Equatable, Codable {
     public var partition: Int32
     public var offset: Int64

@@ -6,7 +6,8 @@ import Foundation
 package final class BoundedQueue<Element: Sendable>: @unchecked Sendable {
     private let condition = NSCondition()
     private let limit: Int
-    private var elements: [Element] = []
+    /// Those before `head` have been taken out and are nil, so that nothing is kept alive longer than it is waited for.
+    private var elements: [Element?] = []
     private var head = 0
     private var closed = false
 
@@ -34,6 +35,7 @@ package final class BoundedQueue<Element: Sendable>: @unchecked Sendable {
         }
         guard head < elements.count else { return nil }
         let element = elements[head]
+        elements[head] = nil
         head += 1
         if head == elements.count || head >= 64 {
             elements.removeFirst(head)

@@ -13,7 +13,8 @@ extension LearnerRun {
             while let sent = sentPublications.with({ $0.isEmpty ? nil : $0.removeFirst() }) { try recorder.record(sent) }
             guard let item = next else { continue }
             if let sealed = item.sealed {
-                try recorder.record(sealed, deadLetters: item.deadLetters)
+                try recorder.record(
+                    sealed, deadLetters: item.deadLetters, newestEventMilliseconds: item.newestEventMilliseconds)
                 version = sealed.version
                 service.statusBox.with {
                     $0.recordedVersion = sealed.version

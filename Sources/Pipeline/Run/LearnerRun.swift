@@ -58,19 +58,31 @@ final class LearnerRun: @unchecked Sendable {
         let machine = rebuilt.machine, snapshotVersion = rebuilt.snapshot ?? 0
         let recorder = try Recorder(
             definition: definition, epoch: epoch, effectsVersion: machine.version, producer: producer, deliveries: deliveries,
-            logger: logger)
+            logger: logger, isStopping: { [service] in service.isStopping })
         try recorder.sendAgain(rebuilt.deadLetters)
+        let newestEvent = try store.newestEventMilliseconds()
         let newest = try store.newestPublications()
         let publisher = Publisher(
             topic: try definition.publishTopic.get(), bits: definition.model.bits, meaning: definition.meaning, epoch: epoch,
             lastSequence: newest.any, lastImageSequence: newest.image, producer: producer, deliveries: deliveries)
         try first(machine, store, ingest)
+        let partitions = machine.positions.count
+        // Where a lineage begins is recorded before anything is read: a restart must not choose it again.
+        if !machine.pendingIsEmpty {
+            let sealed = machine.cut()
+            try recorder.record(sealed, deadLetters: [], newestEventMilliseconds: newestEvent)
+            service.statusBox.with {
+                $0.version = sealed.version
+                $0.recordedVersion = sealed.version
+            }
+        }
+        service.statusBox.with { $0.newestEventMilliseconds = newestEvent }
         guard !service.isStopping else { return }
         service.statusBox.with { $0.phase = .learning }
 
         // `machine`, `ingest` and `recorder` each belong to one of these threads from here on.
         let read = handOver(ingest), learn = handOver((machine, publisher)), record = handOver((recorder, publisher))
-        let reader = Worker("freshet read") { [self] in attempt { try reading(read.value) } }
+        let reader = Worker("freshet read") { [self] in attempt { try reading(read.value, partitions: partitions) } }
         let learning = Worker("freshet learn") { [self] in
             attempt { try self.learning(learn.value.0, learn.value.1, snapshotVersion: snapshotVersion) }
             cuts.close()
@@ -113,9 +125,15 @@ final class LearnerRun: @unchecked Sendable {
             $0.recovered = (0, target)
         }
         let began = ContinuousClock.now
+        var told = began
         let rebuild = Rebuild(
             definition: definition, store: store, ingest: ingest,
-            progress: { [service] version in service.statusBox.with { $0.recovered.version = version } },
+            progress: { [service, logger] version in
+                service.statusBox.with { $0.recovered.version = version }
+                guard ContinuousClock.now - told > .seconds(5) else { return }
+                told = .now
+                logger.info("recovering: version \(version) of \(target)")
+            },
             isCancelled: { [service] in service.isStopping })
         let result = try rebuild.run(to: target, snapshotLimit: effectsVersion, collectAfter: effectsVersion)
         let machine = result.machine
@@ -160,10 +178,10 @@ final class LearnerRun: @unchecked Sendable {
 
     // MARK: Reading
 
-    private func reading(_ ingest: Ingest) throws {
+    private func reading(_ ingest: Ingest, partitions: Int) throws {
         defer { filled.close() }
         for _ in 0..<12 { free.push(SourceBatch()) }
-        var partitions = try ingest.partitionCount()
+        var partitions = partitions
         var looked = ContinuousClock.now
         while !service.isStopping {
             let any = try ingest.readRound(take: { takeFree() }) { batch in

@@ -22,6 +22,8 @@ struct RecordItem: Sendable {
 final class Recorder {
     /// How long a database may be away before the learner gives up.
     static let outageMaximum = Duration.seconds(60)
+    /// How long the brokers may take no dead letters before the learner gives up.
+    private static let brokerOutageMaximum = Duration.seconds(600)
     private static let deadLetterBytesMaximum = 7 << 20
 
     private let definition: PipelineDefinition
@@ -33,12 +35,14 @@ final class Recorder {
     private let topic: String
     private let deadLetterTopic: String?
     private let logger: Logger
+    private let isStopping: () -> Bool
     /// Up to here dead letters have left, and up to here the history knows it.
     private var effectsVersion: UInt64
     private var recordedEffectsVersion: UInt64
 
     init(
-        definition: PipelineDefinition, epoch: Int64, effectsVersion: UInt64, producer: KafkaProducer, deliveries: Deliveries, logger: Logger
+        definition: PipelineDefinition, epoch: Int64, effectsVersion: UInt64, producer: KafkaProducer, deliveries: Deliveries, logger: Logger,
+        isStopping: @escaping () -> Bool
     ) throws {
         self.definition = definition
         self.epoch = epoch
@@ -47,6 +51,7 @@ final class Recorder {
         self.producer = producer
         self.deliveries = deliveries
         self.logger = logger
+        self.isStopping = isStopping
         url = try definition.postgresURL()
         topic = try definition.source.kafka().topic
         deadLetterTopic = try definition.deadLetterTopic?.get()
@@ -56,15 +61,17 @@ final class Recorder {
     func close() { store.close() }
 
     /// Records the version, then sends its dead letters.
-    func record(_ sealed: SealedVersion, deadLetters: [DeadLetter]) throws {
+    /// - Parameter newestEventMilliseconds: the largest Kafka timestamp of the events up to it.
+    func record(_ sealed: SealedVersion, deadLetters: [DeadLetter], newestEventMilliseconds: Int64) throws {
         let letters = deadLetterTopic == nil ? [] : deadLetters.filter { $0.refusal.reason != .duplicate }
         if letters.isEmpty, effectsVersion == sealed.version - 1 { effectsVersion = sealed.version }
         try retrying("recording version \(sealed.version)") { store in
-            try store.record(sealed, epoch: epoch, learningHash: definition.learningHash, effectsVersion: effectsVersion)
+            try store.record(sealed, epoch: epoch, learningHash: definition.learningHash, effectsVersion: effectsVersion,
+                newestEventMilliseconds: newestEventMilliseconds)
         }
         recordedEffectsVersion = effectsVersion
-        if !letters.isEmpty {
-            try send(letters, version: sealed.version)
+        // Letters that have not left keep all later versions' effects back: the next start sends them again.
+        if !letters.isEmpty, effectsVersion == sealed.version - 1, try sendPatiently(letters, version: sealed.version) {
             effectsVersion = sealed.version
         }
     }
@@ -110,6 +117,23 @@ final class Recorder {
             _ = try deliveries.wait(token, timeout: Publisher.timeout)
         } catch {
             throw ShellError("dead letters of version \(version) to \(deadLetterTopic): \(error)")
+        }
+    }
+
+    /// Tries again while the brokers are away: nothing new comes from them meanwhile either, and what waits is bounded. False when the
+    /// service was stopped before they came back.
+    private func sendPatiently(_ letters: [DeadLetter], version: UInt64) throws -> Bool {
+        let deadline = ContinuousClock.now + Self.brokerOutageMaximum
+        while true {
+            do {
+                try send(letters, version: version)
+                return true
+            } catch {
+                guard !isStopping() else { return false }
+                guard ContinuousClock.now < deadline else { throw error }
+                logger.warning("\(error); trying again")
+                Thread.sleep(forTimeInterval: 1)
+            }
         }
     }
 

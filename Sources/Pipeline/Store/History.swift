@@ -177,7 +177,7 @@ extension Store {
             """
             SELECT \(Self.summaryColumns) FROM freshet.versions v
             WHERE v.pipeline = $1 AND v.version < $2 ORDER BY v.version DESC LIMIT $3
-            """, [.text(pipeline), .int(before.map(Int64.init) ?? .max), .int(Int64(limit))], timeout: Self.timeout
+            """, [.text(pipeline), .int(before.map { Int64(clamping: $0) } ?? .max), .int(Int64(limit))], timeout: Self.timeout
         ).map(Self.summary)
     }
 
@@ -187,7 +187,7 @@ extension Store {
             """
             SELECT \(Self.summaryColumns), v.learning_hash, v.semantics, v.input_hash, v.trace_hash, v.positions, v.entries
             FROM freshet.versions v WHERE v.pipeline = $1 AND v.version = $2
-            """, [.text(pipeline), .int(Int64(version))], timeout: Self.timeout)
+            """, [.text(pipeline), .int(Int64(clamping: version))], timeout: Self.timeout)
         guard let row = rows.first else { return nil }
         let entries = try Entry.decode(try row.bytes("entries"))
         let hex = { (value: Int64) in String(UInt64(bitPattern: value), radix: 16) }

@@ -65,6 +65,14 @@ public final class Store {
         return UInt64(try rows.first?.int("version") ?? 0)
     }
 
+    /// The Kafka timestamp of the newest event in any version; 0 if there is none.
+    func newestEventMilliseconds() throws -> Int64 {
+        let rows = try connection.query(
+            "SELECT newest_event_ms FROM freshet.versions WHERE pipeline = $1 ORDER BY version DESC LIMIT 1", [.text(pipeline)],
+            timeout: Self.timeout)
+        return try rows.first?.int("newest_event_ms") ?? 0
+    }
+
     /// Up to which version dead letters have left.
     func effectsVersion() throws -> UInt64 {
         let rows = try connection.query(
@@ -108,7 +116,7 @@ public final class Store {
     /// Records a version and what belongs to it. Recording the same version twice is harmless.
     ///
     /// - Throws: `StoreError.leaseLost` if another learner has the lease, `.conflict` if another version has this parent.
-    func record(_ sealed: SealedVersion, epoch: Int64, learningHash: String, effectsVersion: UInt64) throws {
+    func record(_ sealed: SealedVersion, epoch: Int64, learningHash: String, effectsVersion: UInt64, newestEventMilliseconds: Int64) throws {
         let version = PGValue.int(Int64(sealed.version))
         do {
             try connection.transaction(timeout: Self.timeout) { connection in
@@ -121,8 +129,8 @@ public final class Store {
                 let isNew = try connection.execute(
                     """
                     INSERT INTO freshet.versions (pipeline, version, parent, epoch, semantics, learning_hash, learned, refused, entries,
-                        positions, input_hash, trace_hash, image_hash, metrics)
-                    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+                        positions, input_hash, trace_hash, image_hash, metrics, newest_event_ms)
+                    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
                     ON CONFLICT DO NOTHING
                     """,
                     [
@@ -131,7 +139,7 @@ public final class Store {
                         .bytes(try Entry.encode(sealed.entries)),
                         .intArray(sealed.positions.flatMap { [Int64($0.partition), $0.offset] }),
                         .int(Int64(bitPattern: sealed.hashes.input)), .int(Int64(bitPattern: sealed.hashes.trace)),
-                        .text(sealed.hashes.image.description), .json(try Self.json(sealed.metrics)),
+                        .text(sealed.hashes.image.description), .json(try Self.json(sealed.metrics)), .int(newestEventMilliseconds),
                     ], timeout: Self.timeout)
                 guard isNew == 1 else { return try checkRecorded(sealed) }
                 for (ordinal, entry) in sealed.entries.enumerated() {
@@ -239,14 +247,4 @@ struct SentPublication: Sendable {
     var blocks: Int
     var messages: Int
     var bytes: Int
-}
-
-extension Command {
-    var kind: String {
-        switch self {
-        case .define: "define"
-        case .start: "start"
-        case .reference: "reference"
-        }
-    }
 }

@@ -28,10 +28,9 @@ struct FeedCommand: ParsableCommand {
         let kafka = try definition.source.kafka()
         let reader = try EventFile.open(path: file, plan: definition.plan)
         let size = (try? FileManager.default.attributesOfItem(atPath: file)[.size] as? Int) ?? 0
+        try reachBrokers(kafka)
         let lost = Mutex<(count: Int, first: KafkaError?)>((0, nil))
-        // Somebody waits: brokers that are away are told of sooner than a learner would.
-        let properties = ["message.timeout.ms": "15000"].merging(kafka.properties) { $1 }
-        let producer = try KafkaProducer(KafkaConfiguration(brokers: kafka.brokers, properties: properties)) { report in
+        let producer = try KafkaProducer(KafkaConfiguration(brokers: kafka.brokers, properties: kafka.properties)) { report in
             guard let error = report.error else { return }
             lost.withLock { $0 = ($0.count + 1, $0.first ?? error) }
         }
@@ -61,5 +60,16 @@ struct FeedCommand: ParsableCommand {
         let seconds = (ContinuousClock.now - began) / .seconds(1)
         if output.json { return try Output.json(Result(events: events, bytes: bytes, seconds: seconds, topic: kafka.topic)) }
         Output.line("\(Format.count(events)) events sent to \(kafka.topic) in \(Format.fixed(seconds, 1)) s")
+    }
+
+    /// Somebody waits, so brokers that do not answer are told of at once. A topic that does not exist may yet be made by the first event.
+    private func reachBrokers(_ kafka: PipelineDefinition.Kafka) throws {
+        let consumer = try KafkaConsumer(KafkaConfiguration(brokers: kafka.brokers, properties: kafka.properties), groupID: "freshet-feed")
+        defer { _ = consumer.close(timeout: .seconds(1)) }
+        do {
+            _ = try consumer.partitionCount(of: kafka.topic, timeout: .seconds(10))
+        } catch let error as KafkaError where error.isRetriable {
+            throw Failure("\(error); are the brokers at \(kafka.brokers) up and within reach?")
+        } catch is KafkaError {}
     }
 }

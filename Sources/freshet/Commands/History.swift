@@ -49,12 +49,12 @@ struct ShowCommand: ParsableCommand {
     static let configuration = CommandConfiguration(commandName: "show", abstract: "One version: what led to it and how well it predicts.")
 
     @OptionGroup var history: HistoryOptions
-    @Argument(help: "The version; the newest if it is not given.") var version: UInt64?
+    @OptionGroup var chosen: VersionOptions
     @OptionGroup var output: OutputOptions
 
     func run() throws {
         let detail = try history.withStore { store in
-            let number = try version ?? store.newestVersion()
+            let number = try chosen.version ?? store.newestVersion()
             guard let detail = try store.show(version: number) else {
                 throw Failure(number == 0 ? "\(store.pipeline) has no versions yet" : "\(store.pipeline) has no version \(number)")
             }

@@ -36,6 +36,19 @@ struct Failure: Error, CustomStringConvertible {
     init(_ description: String) { self.description = description }
 }
 
+/// A version, by its place or by name; without either the newest is meant.
+struct VersionOptions: ParsableArguments {
+    @Argument(help: "The version; the newest if it is not given.") var place: UInt64?
+    @Option(name: .customLong("version"), help: .hidden) var named: UInt64?
+
+    var version: UInt64? { place ?? named }
+
+    func validate() throws {
+        guard place == nil || named == nil else { throw ValidationError("Give the version once.") }
+        if let version, version > UInt64(Int64.max) { throw ValidationError("There is no version \(version).") }
+    }
+}
+
 struct LogOptions: ParsableArguments {
     @Option(help: ArgumentHelp("How much is logged to stderr: trace, debug, info, notice, warning, error.", valueName: "level"))
     var logLevel: LogLevel = .info

@@ -19,6 +19,13 @@ struct RunCommand: AsyncParsableCommand {
 
     func run() async throws {
         let definitions = try loadPipelines(pipelines)
+        var publishing: [String: String] = [:]
+        for definition in definitions {
+            let topic = try definition.publishTopic.get()
+            if let other = publishing.updateValue(definition.name, forKey: topic) {
+                throw Failure("the pipelines \(other) and \(definition.name) both publish to \(topic): give one another publish.topic")
+            }
+        }
         for url in Set(try definitions.map { try $0.postgresURL() }) {
             if migrate {
                 _ = try freshet.migrate(url: url)
@@ -58,8 +65,11 @@ struct AddressNote: Service {
     let port: @Sendable () async throws -> Int
 
     func run() async throws {
-        let port = try await port()
-        logger.info("HTTP on port \(port)")
+        do {
+            // A server that cannot listen ends the group, and this must not hold that up.
+            let bound = try await cancelWhenGracefulShutdown { [port] in try await port() }
+            logger.info("HTTP on port \(bound)")
+        } catch is CancellationError {}
         try await gracefulShutdown()
     }
 }

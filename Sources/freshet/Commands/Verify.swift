@@ -6,7 +6,7 @@ struct VerifyCommand: ParsableCommand {
         commandName: "verify", abstract: "Rebuild a version from the log and compare its hash with the recorded one.")
 
     @Argument(help: "The pipeline's YAML file.") var pipeline: String
-    @Option(help: "The version; the newest if it is not given.") var version: UInt64?
+    @OptionGroup var chosen: VersionOptions
     @OptionGroup var output: OutputOptions
 
     func run() throws {
@@ -14,7 +14,7 @@ struct VerifyCommand: ParsableCommand {
         let progress = Progress("verify")
         defer { progress.finish() }
         let result = try askingHistory(of: pipeline) {
-            try verify(definition, version: version) { reached, target in
+            try verify(definition, version: chosen.version) { reached, target in
                 progress.update(Double(reached) / Double(max(target, 1)), "version \(reached) of \(target)")
             }
         }
@@ -29,7 +29,7 @@ struct VerifyCommand: ParsableCommand {
                 recorded      \(result.imageHash)
                 rebuilt       \(result.rebuiltHash ?? "-")
                 from          \(source), \(Format.count(result.events ?? 0)) events read again
-                \(result.equal ? "equal" : "NOT EQUAL: \(result.problem ?? "the hashes differ")")
+                \(result.equal ? "equal" : "\(result.rebuiltHash == nil ? "CANNOT BE REBUILT" : "NOT EQUAL"): \(result.problem ?? "the hashes differ")")
                 """)
         }
         if !result.equal { throw ExitCode(1) }
