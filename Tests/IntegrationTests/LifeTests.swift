@@ -38,6 +38,56 @@ extension Integration {
             }
         }
 
+        /// Protects: where a lineage starts is chosen once. A learner that dies before the first event does not choose again and skip what came.
+        @Test func theFirstStartIsChosenOnce() async throws {
+            try await Loop.with(.clicks, replacing: Self.often.merging(["start: earliest": "start: latest"]) { $1 }) { loop in
+                let file = try await clicks(loop, 600)
+                try await loop.freshet("feed", loop.file, file)
+                let first = try loop.learner()
+                let connection = try loop.connect()
+                defer { connection.close() }
+                try await until("the start is recorded", state: { first.standardError }) {
+                    try !connection.query("SELECT 1 AS n FROM freshet.commands WHERE kind = 'start'", timeout: .seconds(10)).isEmpty
+                }
+                first.kill()
+                try await loop.freshet("feed", loop.file, file)
+                let second = try loop.learner()
+                try await loop.untilRecorded(600, by: second)
+                #expect(try await second.terminate() == 0)
+                let shown = try await loop.json("show", loop.file)
+                #expect(shown["positions"].array.first?["offset"].int == 1200)
+                #expect(try loop.recordedEvents(connection) == 600)
+                #expect(try await loop.json("verify", loop.file)["equal"].bool == true)
+            }
+        }
+
+        /// Protects: brokers that take no dead letters for a while do not end the learner, and the letters come.
+        @Test func deadLettersOutlastABrokersOutage() async throws {
+            let impatient = Self.often.merging(["fetch.wait.max.ms: 10": "fetch.wait.max.ms: 10, message.timeout.ms: 1000"]) { $1 }
+            try await Loop.with(.clicks, replacing: impatient) { loop in
+                let file = try await clicks(loop, 4000)
+                var lines = try String(contentsOfFile: file, encoding: .utf8).split(separator: "\n")
+                for index in stride(from: 0, to: lines.count, by: 10) { lines[index] = "{broken" }
+                try lines.joined(separator: "\n").write(toFile: file, atomically: true, encoding: .utf8)
+                try await loop.freshet("feed", loop.file, file)
+                let learner = try loop.learner()
+                try await until("learning has begun", state: { learner.standardError }) { learner.standardError.contains("HTTP on port") }
+                for _ in 0..<2 {
+                    loop.broker.signal(SIGSTOP)
+                    try await Task.sleep(for: .seconds(3))
+                    loop.broker.signal(SIGCONT)
+                    try await Task.sleep(for: .milliseconds(500))
+                }
+                try await loop.untilRecorded(4000, by: learner)
+                #expect(try await learner.terminate() == 0, "\(learner.standardError)")
+                let connection = try loop.connect()
+                defer { connection.close() }
+                let left = try connection.query(
+                    "SELECT effects_version = (SELECT max(version) FROM freshet.versions) AS all_left FROM freshet.pipelines", timeout: .seconds(10))
+                #expect(try left.first?.bool("all_left") == true)
+            }
+        }
+
         /// Protects: one learner at a time. A killed one is replaced at once, a paused one when its lease is over, and it can write nothing then.
         @Test func aStandbyTakesOver() async throws {
             try await Loop.with(.clicks, replacing: Self.often) { loop in

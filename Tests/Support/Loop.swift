@@ -10,6 +10,8 @@ public final class Loop: Sendable {
     /// The pipeline's file.
     public let file: String
     public let brokers: String
+    /// The broker's process.
+    public let broker: ChildProcess
     public let database: String
     public let environment: [String: String]
     private let program: String
@@ -45,6 +47,7 @@ public final class Loop: Sendable {
             // The publication topics have one partition, which the broker would not give them by itself.
             let all = ["\(kafkaTopic):\(partitions)", "\(kafkaTopic).dead:1", "\(published).versions:1", "\(published).images:1"] + topics
             let broker = try ChildProcess(program, ["broker", "--json"] + all.flatMap { ["--topic", $0] }, folder: folder)
+            self.broker = broker
             children.with { $0.append(broker) }
             struct Answer: Decodable { var brokers: String }
             brokers = try await until("the broker says where it is", timeout: .seconds(20), state: { broker.standardError }) {
