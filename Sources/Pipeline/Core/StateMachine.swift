@@ -122,7 +122,8 @@ public final class StateMachine {
         scores.removeAll(keepingCapacity: true)
         learner.learn(batch, partition: partition, trace: &trace, scores: &scores)
         for scored in scores {
-            pendingDrift += monitor.add(scored.score, partition: partition, offset: batch.examples[Int(scored.index)].offset)
+            let fired = monitor.add(scored.score, partition: partition, offset: batch.examples[Int(scored.index)].offset)
+            if !fired.isEmpty { pendingDrift += fired }
         }
         for refusal in batch.refusals { refusedByReason[refusal.reason.index] += 1 }
         unknownFields += UInt64(batch.unknownFields)

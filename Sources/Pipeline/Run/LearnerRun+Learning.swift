@@ -40,7 +40,6 @@ extension LearnerRun {
                 isDriftOwed = false
             }
             service.statusBox.with {
-                $0.eventsHere += machine.learned + machine.refused - $0.learned - $0.refused
                 $0.learned = machine.learned
                 $0.refused = machine.refused
                 $0.version = sealed.version

@@ -1,4 +1,4 @@
-// One term of holding the lease: recovers, then runs the threads until one fails or the service is stopped.
+// What a learner does while it holds the lease: recover, then run the threads until one fails or the service is stopped.
 
 import Atomics
 import Foundation
@@ -81,14 +81,14 @@ final class LearnerRun: @unchecked Sendable {
         service.statusBox.with { $0.phase = .learning }
 
         // `machine`, `ingest` and `recorder` each belong to one of these threads from here on.
-        let read = handOver(ingest), learn = handOver((machine, publisher)), record = handOver((recorder, publisher))
+        let read = handOver(ingest), learn = handOver(machine), record = handOver(recorder)
         let reader = Worker("freshet read") { [self] in attempt { try reading(read.value, partitions: partitions) } }
         let learning = Worker("freshet learn") { [self] in
-            attempt { try self.learning(learn.value.0, learn.value.1, snapshotVersion: snapshotVersion) }
+            attempt { try self.learning(learn.value, publisher, snapshotVersion: snapshotVersion) }
             cuts.close()
         }
         let recording = Worker("freshet record") { [self] in
-            attempt { try self.recording(record.value.0, ingest: read.value) }
+            attempt { try self.recording(record.value, ingest: read.value) }
             cuts.close()
             publications.close()
             snapshots.close()
@@ -120,16 +120,12 @@ final class LearnerRun: @unchecked Sendable {
 
     private func recover(_ store: Store, _ ingest: Ingest, effectsVersion: UInt64) throws -> Rebuild.Result {
         let target = try store.newestVersion()
-        service.statusBox.with {
-            $0.phase = .recovering
-            $0.recovered = (0, target)
-        }
+        service.statusBox.with { $0.phase = .recovering }
         let began = ContinuousClock.now
         var told = began
         let rebuild = Rebuild(
             definition: definition, store: store, ingest: ingest,
-            progress: { [service, logger] version in
-                service.statusBox.with { $0.recovered.version = version }
+            progress: { [logger] version in
                 guard ContinuousClock.now - told > .seconds(5) else { return }
                 told = .now
                 logger.info("recovering: version \(version) of \(target)")

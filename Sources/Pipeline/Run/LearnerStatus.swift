@@ -10,8 +10,6 @@ public struct LearnerStatus: Sendable {
     /// Events of the whole lineage.
     public var learned: UInt64 = 0
     public var refused: UInt64 = 0
-    /// Events learned and refused by this process.
-    public var eventsHere: UInt64 = 0
     /// The newest version cut, and the newest that is recorded.
     public var version: UInt64 = 0
     public var recordedVersion: UInt64 = 0
@@ -26,6 +24,4 @@ public struct LearnerStatus: Sendable {
     public var lag: Int64 = 0
     /// The Kafka timestamp of the newest event in a recorded version.
     public var newestEventMilliseconds: Int64 = 0
-    /// The version reached by recovery, and the one it goes to.
-    public var recovered: (version: UInt64, target: UInt64) = (0, 0)
 }

@@ -16,7 +16,6 @@ final class ClickFeeder: Sendable {
     private let seed: UInt64
     private let produced = Mutex(0)
     private let isOver = Mutex(false)
-    private let stopped = Mutex(false)
     private let error = Mutex<(any Error)?>(nil)
 
     /// When the hidden truth changes, as a fraction of the stream.
@@ -50,8 +49,6 @@ final class ClickFeeder: Sendable {
         thread.start()
     }
 
-    func stop() { stopped.withLock { $0 = true } }
-
     private func run() throws {
         let total = rate * seconds
         var stream = ClickStream(
@@ -60,7 +57,7 @@ final class ClickFeeder: Sendable {
         var event: [UInt8] = []
         let began = ContinuousClock.now
         var sent = 0
-        while sent < total, !stopped.withLock({ $0 }) {
+        while sent < total {
             let due = min(total, Int((ContinuousClock.now - began) / .seconds(1) * Double(rate)))
             while sent < due {
                 event.removeAll(keepingCapacity: true)
