@@ -36,6 +36,19 @@ public struct Scaled: BitwiseCopyable, Sendable, Equatable {
     }
 }
 
+/// A dense field's values in an example.
+public struct DenseSpan: BitwiseCopyable, Sendable, Equatable {
+    /// Which of the plan's `denseFields` it is.
+    public var field: UInt32
+    /// Where its values begin in the batch's `dense`.
+    public var valuesStart: UInt32
+
+    public init(field: UInt32, valuesStart: UInt32) {
+        self.field = field
+        self.valuesStart = valuesStart
+    }
+}
+
 /// One event, decoded or refused.
 public struct Example: BitwiseCopyable, Sendable, Equatable {
     /// `time` of an event that has none.
@@ -56,6 +69,8 @@ public struct Example: BitwiseCopyable, Sendable, Equatable {
     public var featuresCount: UInt32
     public var scaledStart: UInt32
     public var scaledCount: UInt32
+    public var denseStart: UInt32 = 0
+    public var denseCount: UInt32 = 0
     /// -1 for a good event, else the index in the batch's refusals.
     public var refusal: Int32
 
@@ -84,6 +99,8 @@ public final class ExampleBatch {
     private var exampleStorage = GrowableBuffer<Example>()
     private var featureStorage = GrowableBuffer<Feature>()
     private var scaledStorage = GrowableBuffer<Scaled>()
+    private var spanStorage = GrowableBuffer<DenseSpan>()
+    private var denseStorage = GrowableBuffer<Float>()
     /// The refused events' reasons, in the order of the examples.
     public private(set) var refusals: [Refusal] = []
     /// How many fields of the events nobody named.
@@ -102,6 +119,8 @@ public final class ExampleBatch {
     public var isEmpty: Bool { exampleStorage.count == 0 }
     public var examples: UnsafeMutableBufferPointer<Example> { exampleStorage.elements }
     public var features: UnsafeMutableBufferPointer<Feature> { featureStorage.elements }
+    public var denseSpans: UnsafeMutableBufferPointer<DenseSpan> { spanStorage.elements }
+    public var dense: UnsafeMutableBufferPointer<Float> { denseStorage.elements }
     public var scaled: UnsafeMutableBufferPointer<Scaled> { scaledStorage.elements }
 
     /// Empties the batch and keeps its memory.

@@ -87,8 +87,7 @@ public final class StateMachine {
             case .sgd(let rate): .sgd(rate: Float(rate))
             case .adagrad(let rate): .adaGrad(rate: Float(rate))
             }
-        learner = OnlineLearner(
-            bits: definition.model.bits, scaledCount: definition.plan.scaledNames.count, optimizer: optimizer)
+        learner = OnlineLearner(definition.layout, optimizer: optimizer)
         monitor = try Monitor(definition.monitor)
         deduplicator = definition.source.deduplicate.map { Deduplicator(limit: $0.last) }
     }
