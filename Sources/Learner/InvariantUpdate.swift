@@ -8,8 +8,8 @@ extension Loss {
     /// What to multiply each feature's value and rate with. `rate` is the learning rate times the importance; the margin moves by
     /// `perUpdate` at a unit of the result. Finite for finite arguments, at least 0 for the last two.
     ///
-    /// The margin m solves dm/dt = -perUpdate L'(m) over t from 0 to `rate`; the result is its change over `perUpdate`. Softmax, whose
-    /// margins move together, takes the plain step with the derivative that it is given.
+    /// The margin m solves dm/dt = -perUpdate L'(m) over t from 0 to `rate`; the result is its change over `perUpdate`. For `softmax` see
+    /// `softmaxUpdate`: here it is one class against the rest, with a label of 0 or 1.
     @inlinable
     public func invariantUpdate(margin: Float, label: Float, rate: Float, perUpdate: Float) -> Float {
         let (m, y, rate, perUpdate) = (Double(margin), Double(label), Double(rate), Double(perUpdate))
@@ -36,6 +36,17 @@ extension Loss {
             let grown = power < 1e-5 ? advance * (1 - power / 2) : (1 - faded) / y
             return Float(-reproducibleLog(Self.poissonMean(margin) * grown + faded) / perUpdate)
         }
+    }
+
+    /// The same for one class of a softmax, the margins of the others held: `derivative` is its probability, less 1 at the label's class.
+    /// The class's log-odds take the place of the margin.
+    @inlinable
+    public static func softmaxUpdate(derivative: Float, rate: Float, perUpdate: Float) -> Float {
+        let advance = Double(rate) * Double(perUpdate)
+        let wrong = Double(derivative.magnitude)
+        if advance < 1e-6 || wrong == 0 { return -rate * derivative }
+        let moved = logisticAdvance(max(1 - wrong, 1e-15) / wrong, advance) / Double(perUpdate)
+        return Float(derivative < 0 ? moved : -moved)
     }
 
     /// By how much q, of e^q = `power`, moves: d with d + power (e^d - 1) = advance. Solved for the change itself, for the closed form
