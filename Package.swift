@@ -27,7 +27,7 @@ let package = Package(
         .target(name: "CSimdJSON", linkerSettings: [.linkedLibrary("simdjson")]),
         .target(name: "KafkaClient", dependencies: ["CRDKafka"]),
         .target(name: "PostgresClient", dependencies: ["CPQ"]),
-        .target(name: "Records", dependencies: ["CSimdJSON"], swiftSettings: hot),
+        .target(name: "Records", dependencies: ["CSimdJSON", "ReproducibleMath"], swiftSettings: hot),
         .target(name: "ReproducibleMath"),
         .target(name: "Model", dependencies: ["Records", "ReproducibleMath", "CZstd"], swiftSettings: hot),
         .target(name: "Learner", dependencies: ["CIntrinsics", "Model", "ReproducibleMath"], swiftSettings: hot),
