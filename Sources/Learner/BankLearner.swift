@@ -42,6 +42,8 @@ final class BankLearner<W: WeightFormat> {
     private var undo: Table<BankSlot>
     /// The present event's D x of each feature: members 0, 1, 2, and the last three.
     private var rates: Table<SIMD4<Float>>
+    /// Whether the present event made a feature's weights smaller at one stroke: its block's scale would be too coarse for them.
+    private var rescaled = false
 
     init(_ layout: ImageLayout, roundingSeed: UInt64? = nil) {
         self.layout = layout
@@ -90,6 +92,7 @@ final class BankLearner<W: WeightFormat> {
             mixer.pointer.pointee.learn(&mixture, prediction, label: example.label, importance: example.weight)
             mixture.store(image.mixture.pointer)
             visit(inputs) { feature, _ in requantize(feature) }
+            if rescaled { visit(inputs) { feature, _ in fit(layout.locate(feature).block) } }
             for number in numbers where number.own { image.moments.pointer[Int(number.slot)].update(number.raw) }
             events.pointer.pointee &+= 1
             let margin = prediction.margin
@@ -159,8 +162,9 @@ final class BankLearner<W: WeightFormat> {
         let square = importance * (error * error + 1e-6)
         var sums = SIMD4<Float>(0, 0, 0, 1e-6)
         var position = 0
+        rescaled = false
         visit(inputs) { feature, value in
-            let moved = Self.rates(&slots[feature], value, square) * value
+            let moved = advance(&slots[feature], value, square) * value
             sums += moved * value
             rates[position] = moved
             position &+= 1
@@ -193,14 +197,17 @@ final class BankLearner<W: WeightFormat> {
 
     /// Counts the event in the slot and gives D of the members: 0, 1, 2, and that of the last three.
     @inline(__always)
-    private static func rates(_ slot: inout BankSlot, _ value: Float, _ square: Float) -> SIMD4<Float> {
+    private func advance(_ slot: inout BankSlot, _ value: Float, _ square: Float) -> SIMD4<Float> {
         guard value != 0 else { return SIMD4() }
         let (before, countBefore) = (slot[6], slot[7])
         let sum = before + square * value * value
         let count = countBefore + square
         let inverse = count / (sum + 1e-30)
         // At one stroke the feature's values are of another size, the mean square sixteen-fold: its weights were for the smaller unit.
-        if before > 0, count * before * 16 < countBefore * sum { slot *= (inverse * (before / countBefore)).squareRoot() }
+        if before > 0, count * before * 16 < countBefore * sum {
+            slot *= (inverse * (before / countBefore)).squareRoot()
+            rescaled = true
+        }
         slot[6] = sum
         slot[7] = count
         let shifted = SIMD4(repeating: count) + SIMD4(10, 4, 9, 1)
@@ -226,7 +233,7 @@ final class BankLearner<W: WeightFormat> {
         let (block, lane) = layout.locate(feature)
         let line = image.change(block: block)
         let stored = nearest ? W.storeMembers(slots.pointer[feature], line, lane) : storeDithered(feature, line, lane)
-        if !stored { grow(block, line) }
+        if !stored { fit(block) }
     }
 
     private func storeDithered(_ feature: Int, _ line: UnsafeMutableRawPointer, _ lane: Int) -> Bool {
@@ -238,9 +245,10 @@ final class BankLearner<W: WeightFormat> {
         return stored
     }
 
-    /// A weight has outgrown its block: the scale grows, and all of the block is quantized anew.
+    /// A weight has outgrown its block, or shrunk by much: the scale is set by the block's masters, and all of it is quantized anew.
     @inline(never)
-    private func grow(_ block: Int, _ line: UnsafeMutableRawPointer) {
+    private func fit(_ block: Int) {
+        let line = image.change(block: block)
         let features = block * layout.featuresPerBlock..<(block + 1) * layout.featuresPerBlock
         var (low, high): (Float, Float) = (0, 0)
         for feature in features {

@@ -6,13 +6,15 @@
 //     Newton step: E. Hazan, A. Agarwal and S. Kale 2007): a weight has a variance, each event adds `drift` to it and takes away what
 //     it taught. Eight weights, so that the whole covariance is kept.
 //
-// Everything is bounded: inputs by `Mixture`, variances by where they began, weights therefore too.
+// Everything is bounded: inputs by `Mixture`, variances by their maximum.
 
 import Model
 import ReproducibleMath
 
 /// A Kalman filter over eight weights of a logistic regression. The weights are the mixture's; this is their covariance.
 struct RegressionFilter: BitwiseCopyable, Sendable {
+    private static var varianceMaximum: Double { 1 }
+
     /// The symmetric covariance, row by row.
     private var rows: (
         SIMD8<Double>, SIMD8<Double>, SIMD8<Double>, SIMD8<Double>, SIMD8<Double>, SIMD8<Double>, SIMD8<Double>, SIMD8<Double>
@@ -31,9 +33,9 @@ struct RegressionFilter: BitwiseCopyable, Sendable {
     ///
     /// - Parameters:
     ///   - importance: how many times the event counts.
-    ///   - drift: what is added to each weight's variance, while it is below `variance`.
+    ///   - drift: what is added to each weight's variance, while it is below `varianceMaximum`: a direction that the inputs do not have teaches nothing.
     mutating func learn(
-        _ weights: inout SIMD8<Float>, inputs: SIMD8<Double>, probability: Double, label: Double, importance: Double, drift: Double, variance: Double
+        _ weights: inout SIMD8<Float>, inputs: SIMD8<Double>, probability: Double, label: Double, importance: Double, drift: Double
     ) {
         let curvature = importance * max(probability * (1 - probability), 0.01)
         let gradient = importance * (probability - label)
@@ -46,7 +48,7 @@ struct RegressionFilter: BitwiseCopyable, Sendable {
             let taught = gain * (curvature * factor)
             for row in 0..<8 {
                 rows[row] -= gain * taught[row]
-                if rows[row][row] < variance { rows[row][row] += drift }
+                if rows[row][row] < Self.varianceMaximum { rows[row][row] += drift }
             }
         }
     }
@@ -82,12 +84,11 @@ struct MixtureLearner: BitwiseCopyable, Sendable {
         mixture.mixers = SIMD4<Float>(Self.posterior(SIMD4<Double>(mixture.mixers), prediction.mixers, 3, y, weight))
         mixture.experts = SIMD8<Float>(Self.posterior(SIMD8<Double>(mixture.experts), prediction.probabilities, 8, y, weight))
         slow.learn(
-            &mixture.slow, inputs: prediction.odds, probability: prediction.mixers.y, label: y, importance: weight, drift: 1e-6, variance: Self.weightVariance)
+            &mixture.slow, inputs: prediction.odds, probability: prediction.mixers.y, label: y, importance: weight, drift: 1e-6)
         fast.learn(
-            &mixture.fast, inputs: prediction.odds, probability: prediction.mixers.z, label: y, importance: weight, drift: 1e-3, variance: Self.weightVariance)
+            &mixture.fast, inputs: prediction.odds, probability: prediction.mixers.z, label: y, importance: weight, drift: 1e-3)
         calibration.learn(
-            &mixture.calibration, inputs: prediction.position, probability: prediction.calibrated, label: y, importance: weight, drift: 1e-5,
-            variance: Self.calibrationVariance)
+            &mixture.calibration, inputs: prediction.position, probability: prediction.calibrated, label: y, importance: weight, drift: 1e-5)
         // Means stay between 0.02 and 0.98, so that one unusual label after many alike is no catastrophe.
         let means = SIMD2(mixture.last.z, mixture.last.w)
         let moved = means + Self.labelRates * min(importance, 1) * (0.02 + 0.96 * label - means)

@@ -16,7 +16,7 @@ import ReproducibleMath
 
 /// The names of an image's mixture numbers, and what they make of the members' margins. Where an image is still all zeros, the
 /// prediction is a number all the same, but means nothing.
-public struct Mixture: Sendable {
+public struct Mixture: Sendable, Equatable {
     /// Linear models in the bank; the outputs of its image.
     public static let members = 6
     /// Numbers in an image's mixture.
@@ -69,7 +69,7 @@ public struct Mixture: Sendable {
     public func predict(_ margins: SIMD8<Float>) -> Prediction {
         var made = Prediction()
         let limit = SIMD8<Float>(repeating: Self.marginMaximum)
-        made.odds = SIMD8<Double>(margins.clamped(lowerBound: -limit, upperBound: limit))
+        made.odds = SIMD8<Double>(margins.replacing(with: limit, where: margins .> limit).replacing(with: -limit, where: margins .< -limit))
         for pair in 0..<3 {
             let two = logisticSigmoid(SIMD2(made.odds[2 * pair], made.odds[2 * pair + 1]))
             made.probabilities[2 * pair] = two.x
