@@ -71,7 +71,7 @@ import Testing
     @Test(arguments: losses)
     func finite(loss: Loss) {
         for label in Self.labels(of: loss) {
-            for margin in [-.greatestFiniteMagnitude, -1e20, -800, -1e-40, 0, 1e-40, 800, 1e20, .greatestFiniteMagnitude] as [Float] {
+            for margin in [-.greatestFiniteMagnitude, -1e20, -800, -0x1p-140, 0, 0x1p-140, 800, 1e20, .greatestFiniteMagnitude] as [Float] {
                 #expect(loss.derivative(margin: margin, label: label).isFinite)
                 #expect(loss.value(margin: margin, label: label).isFinite && loss.prediction(margin: margin).isFinite)
                 for rate in [0, 1e-30, 1e-3, 1, 1e9] as [Float] {
