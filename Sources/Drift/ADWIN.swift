@@ -40,12 +40,18 @@ public struct ADWIN: DriftDetector {
 
     /// By `row * maximumBuckets + place`; only the first `counts[row]` places of a row mean anything.
     private var buckets: [Bucket] = []
+    /// As long as there is room in `buckets` for; 0 from `rows` on.
     private var counts: [Int] = []
+    private var rows = 0
 
     // Of the whole window. The width is a Double, for the arithmetic; it is always a whole number.
     private var windowWidth = 0.0
     private var windowSum = 0.0
     private var windowDeviation = 0.0
+
+    /// Inputs of the window that are not yet in the fields above.
+    private var pending: [Double] = []
+    private static let pendingMaximum = 32
 
     private var inputsSinceCheck = 0
     /// An alarm was just given: the next input finds an empty window.
@@ -77,18 +83,25 @@ public struct ADWIN: DriftDetector {
     }
 
     /// Inputs in the window.
-    public var width: Int { Int(windowWidth) }
+    public var width: Int { Int(windowWidth) + pending.count }
     /// The mean of the window; 0 when it is empty.
-    public var mean: Double { windowWidth > 0 ? windowSum / windowWidth : 0 }
+    public var mean: Double { width > 0 ? complete.windowSum / complete.windowWidth : 0 }
     /// The variance of the window (divided by its width); 0 when it is empty.
-    public var variance: Double { windowWidth > 0 ? max(0, windowDeviation / windowWidth) : 0 }
+    public var variance: Double { width > 0 ? max(0, complete.windowDeviation / complete.windowWidth) : 0 }
 
     public mutating func update(_ value: Double) -> DriftSignal {
         guard Self.accepts(value) else { return .none }
         if alarmed { restart() }
-        insert(value)
+        pending.append(value)
         inputsSinceCheck += 1
-        guard inputsSinceCheck == clock else { return .none }
+        if inputsSinceCheck == clock { return check() }
+        if pending.count == Self.pendingMaximum { insertPending() }
+        return .none
+    }
+
+    @inline(never)
+    private mutating func check() -> DriftSignal {
+        insertPending()
         inputsSinceCheck = 0
         guard windowWidth > Double(gracePeriod), let cut = strongestCut() else { return .none }
         lastAlarm = cut
@@ -99,59 +112,90 @@ public struct ADWIN: DriftDetector {
 
     private mutating func restart() {
         // The rows are emptied but kept allocated.
-        buckets.removeAll(keepingCapacity: true)
-        counts.removeAll(keepingCapacity: true)
-        (windowWidth, windowSum, windowDeviation) = (0, 0, 0)
+        for row in 0 ..< rows { counts[row] = 0 }
+        (rows, windowWidth, windowSum, windowDeviation) = (0, 0, 0, 0)
         alarmed = false
     }
 
     // MARK: The histogram
 
-    private mutating func insert(_ value: Double) {
-        if windowWidth > 0 {
-            let difference = value - windowSum / windowWidth
-            windowDeviation += windowWidth * difference * difference / (windowWidth + 1)
-        }
-        windowWidth += 1
-        windowSum += value
-
-        // Like adding one to a number: from every full row the two oldest buckets are carried, merged, into the next.
-        var carried = Bucket(sum: value, deviation: 0)
-        var row = 0
-        var bucketWidth = 1.0
-        while row < counts.count, counts[row] == maximumBuckets {
-            carried = carry(carried, into: row, bucketWidth)
-            row += 1
-            bucketWidth *= 2
-        }
-        if row == counts.count { appendRow() }
-        buckets[row * maximumBuckets + counts[row]] = carried
-        counts[row] += 1
+    /// This detector with nothing pending.
+    private var complete: ADWIN {
+        var complete = self
+        complete.insertPending()
+        return complete
     }
 
-    /// Puts `newest` into a full row, whose two oldest buckets are taken out and returned as one.
-    private mutating func carry(_ newest: Bucket, into row: Int, _ bucketWidth: Double) -> Bucket {
-        counts[row] -= 1
-        let first = row * maximumBuckets
-        let last = first + maximumBuckets - 2
+    private mutating func insertPending() {
+        var (width, sum, deviation) = (windowWidth, windowSum, windowDeviation)
+        for value in pending {
+            if width > 0 {
+                let difference = value - sum / width
+                deviation += width * difference * difference / (width + 1)
+            }
+            width += 1
+            sum += value
+        }
+        (windowWidth, windowSum, windowDeviation) = (width, sum, deviation)
+        makeRoom(forRows: rows + Self.pendingMaximum.bitWidth - Self.pendingMaximum.leadingZeroBitCount)  // more than they can add
+        rows = max(rows, Self.insert(pending, into: &buckets, &counts, maximumBuckets))
+        pending.removeAll(keepingCapacity: true)
+    }
+
+    private mutating func makeRoom(forRows wanted: Int) {
+        guard wanted > counts.count else { return }
+        buckets += repeatElement(Bucket(sum: 0, deviation: 0), count: (wanted - counts.count) * maximumBuckets)
+        counts += repeatElement(0, count: wanted - counts.count)
+    }
+
+    /// Like adding one to a number, for each value: from every full row the two oldest buckets are carried, merged, into the next.
+    /// Returns the number of rows up to the last that was changed.
+    private static func insert(
+        _ values: [Double], into buckets: inout [Bucket], _ counts: inout [Int], _ maximumBuckets: Int
+    ) -> Int {
+        // Unchecked below: `buckets` has `maximumBuckets` places for every row of `counts`, no count is more than that, and the caller made
+        // room for the rows that are added.
         var places = buckets.mutableSpan
-        let (oldest, second) = (places[first], places[first + 1])
-        for place in first ..< last { places[place] = places[place + 2] }
-        places[last] = newest
-        let difference = (oldest.sum - second.sum) / bucketWidth  // of their means, exactly: a power of two
-        return Bucket(
-            sum: oldest.sum + second.sum,
-            deviation: oldest.deviation + second.deviation + bucketWidth * 0.5 * difference * difference)
-    }
-
-    private mutating func appendRow() {
-        counts.append(0)
-        buckets.append(contentsOf: repeatElement(Bucket(sum: 0, deviation: 0), count: maximumBuckets))
+        var counts = counts.mutableSpan
+        var rows = 0
+        for value in values {
+            var carried = Bucket(sum: value, deviation: 0)
+            var (row, first) = (0, 0)
+            var width = 1.0
+            var inverse = 1.0  // of the width: a power of two, so multiplying by it gives the bits that dividing would
+            while true {
+                let count = unsafe counts[unchecked: row]
+                if count < maximumBuckets {
+                    unsafe places[unchecked: first &+ count] = carried
+                    unsafe counts[unchecked: row] = count &+ 1
+                    rows = max(rows, row &+ 1)
+                    break
+                }
+                let (oldest, second) = unsafe (places[unchecked: first], places[unchecked: first &+ 1])
+                let last = first &+ count &- 2
+                var place = first
+                while place < last {
+                    unsafe places[unchecked: place] = places[unchecked: place &+ 2]
+                    place &+= 1
+                }
+                unsafe places[unchecked: last] = carried
+                unsafe counts[unchecked: row] = count &- 1
+                let difference = (oldest.sum - second.sum) * inverse  // of their means
+                carried = Bucket(
+                    sum: oldest.sum + second.sum,
+                    deviation: oldest.deviation + second.deviation + width * 0.5 * difference * difference)
+                row &+= 1
+                first &+= maximumBuckets
+                width *= 2
+                inverse *= 0.5
+            }
+        }
+        return rows
     }
 
     /// Takes the oldest bucket out of the window. There is one, and more than it, whenever there is a cut.
     private mutating func dropOldest() {
-        let row = counts.count - 1
+        let row = rows - 1
         let first = row * maximumBuckets
         let oldest = buckets[first]
         let n = Double(1 << row)
@@ -161,26 +205,51 @@ public struct ADWIN: DriftDetector {
         windowDeviation -= oldest.deviation + n * windowWidth * difference * difference / (n + windowWidth)
         counts[row] -= 1
         for place in first ..< first + counts[row] { buckets[place] = buckets[place + 1] }
-        if counts[row] == 0 {
-            counts.removeLast()
-            buckets.removeLast(maximumBuckets)
-        }
+        if counts[row] == 0 { rows -= 1 }
     }
 
     // MARK: The test
 
+    /// False only if `strongestCut` is nil, and nearly always when it is: a quarter of its work, without a division.
+    ///
+    /// With n inputs in the older part, m in the younger, W in both and sum and mean of the whole window, the difference of the means times
+    /// n m / W is p = olderSum - mean n, and the `spread` times that is at least 1. So there is no cut where |p| - linear is at most the
+    /// root of 2 variance confidence n m / W. `rounding` is far more than what rounding can make of p, as the sum of the magnitudes of all
+    /// inputs is at most W times their root mean square.
+    private func mayBeCut(_ confidence: Double) -> Bool {
+        let mean = windowSum / windowWidth
+        let variance = windowDeviation / windowWidth
+        let rounding = 1e-12 * windowWidth * (mean * mean + variance.magnitude).squareRoot()
+        let linear = 2.0 / 3.0 * confidence * (1 - 1e-9) - rounding
+        let square = 2 * variance * confidence / windowWidth * (1 - 1e-9)
+        let places = buckets.span
+        var (olderWidth, olderSum) = (0.0, 0.0)
+        for row in stride(from: rows - 1, through: 0, by: -1) {
+            let n = Double(1 << row)
+            let first = row * maximumBuckets
+            for place in first ..< first + counts[row] {
+                olderWidth += n
+                olderSum += unsafe places[unchecked: place].sum  // below rows * maximumBuckets
+                let beyond = max((olderSum - mean * olderWidth).magnitude - linear, 0)
+                guard beyond * beyond <= square * olderWidth * (windowWidth - olderWidth) else { return true }
+            }
+        }
+        return false
+    }
+
     /// Of the places between two buckets where the means of the older and the younger part differ too much, the one where they do so
     /// most clearly; nil if there is none. That one, not the first, is near where the stream really changed.
     private func strongestCut() -> DriftEstimate? {
+        let confidence = reproducibleLog(2 * reproducibleLog(windowWidth) / delta)
+        guard mayBeCut(confidence) else { return nil }
         var strongest: DriftEstimate?
         var greatestExcess = 0.0
-        let confidence = reproducibleLog(2 * reproducibleLog(windowWidth) / delta)
         let variance = windowDeviation / windowWidth
         let linear = 2.0 / 3.0 * confidence
         let minimum = Double(minimumWindow)
         var (olderWidth, olderSum) = (0.0, 0.0)
         var (youngerWidth, youngerSum) = (windowWidth, windowSum)
-        for row in stride(from: counts.count - 1, through: 0, by: -1) {
+        for row in stride(from: rows - 1, through: 0, by: -1) {
             let n = Double(1 << row)
             let first = row * maximumBuckets
             for place in first ..< first + counts[row] {
@@ -209,7 +278,9 @@ public struct ADWIN: DriftDetector {
     /// Layout: 1 (its number); delta, clock, maximumBuckets, minimumWindow, gracePeriod; inputs since the check; 1 right after an alarm;
     /// 1 and the estimate (means, then widths), or five zeros; the window's width, sum and deviation; the number of rows, and of each its
     /// number of buckets and their sums and deviations.
-    public var state: [Double] {
+    public var state: [Double] { complete.stateOfComplete }
+
+    private var stateOfComplete: [Double] {
         var state = [1, delta, Double(clock), Double(maximumBuckets), Double(minimumWindow), Double(gracePeriod)]
         state += [Double(inputsSinceCheck), alarmed ? 1 : 0]
         if let lastAlarm {
@@ -217,8 +288,8 @@ public struct ADWIN: DriftDetector {
         } else {
             state += [0, 0, 0, 0, 0]
         }
-        state += [windowWidth, windowSum, windowDeviation, Double(counts.count)]
-        for (row, count) in counts.enumerated() {
+        state += [windowWidth, windowSum, windowDeviation, Double(rows)]
+        for (row, count) in counts.prefix(rows).enumerated() {
             let first = row * maximumBuckets
             state.append(Double(count))
             for bucket in buckets[first ..< first + count] { state += [bucket.sum, bucket.deviation] }
@@ -247,10 +318,11 @@ public struct ADWIN: DriftDetector {
         windowSum = try reader.number("the window's sum")
         windowDeviation = try reader.number("the window's deviation")
         var widthOfRows = 0
-        for row in 0 ..< (try reader.whole("the number of rows", in: 0...50)) {
+        rows = try reader.whole("the number of rows", in: 0...50)
+        makeRoom(forRows: rows)
+        for row in 0 ..< rows {
             let count = try reader.whole("a row's number of buckets", in: 1...maximumBuckets)
             widthOfRows += count << row
-            appendRow()
             counts[row] = count
             for place in row * maximumBuckets ..< row * maximumBuckets + count {
                 buckets[place] = Bucket(

@@ -19,6 +19,17 @@ public final class OnlineLearner {
         var accumulator: GradientAccumulator?
     }
 
+    /// The layout of the images that such a learner trains.
+    ///
+    /// - Parameter dense: the sizes of the dense fields.
+    public static func layout(
+        bits: Int, weights: WeightKind = .int8, scaledCount: Int = 0, dense: [Int] = [], loss: Loss = .logistic, optimizer: OptimizerDefinition
+    ) -> ImageLayout {
+        var outputs = 1
+        if case .softmax(let classes) = loss { outputs = classes }
+        return ImageLayout(bits: bits, weights: weights, outputs: outputs, scaledCount: scaledCount, dense: dense)
+    }
+
     /// - Parameters:
     ///   - layout: its `outputs` must be the loss's classes for softmax, `Mixture.members` for `auto` (with `Mixture.count` mixture numbers), else 1.
     ///   - rule: a schedule and accumulated gradients need an optimizer with a rate.

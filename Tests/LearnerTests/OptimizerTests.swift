@@ -169,7 +169,7 @@ extension Optimizer {
     /// No finite value makes a weight that is not a number: the event is refused instead.
     @Test func extremesAreRefused() {
         func check<O: Optimizer>(_ optimizer: O, zero: O.Slot) {
-            for value in [0, 1e-45, 1e-38, 1e-19, 1e-10, 1e10, 1e19, 1e38, .greatestFiniteMagnitude] as [Float] {
+            for value in [0, 0x1p-149, 1e-38, 1e-19, 1e-10, 1e10, 1e19, 1e38, .greatestFiniteMagnitude] as [Float] {
                 for importance in [0, 1e-30, 1, 1e30] as [Float] {
                     var (slots, shared) = ([zero, zero], O.startShared)
                     for label in [0, 1, 1] as [Float] {

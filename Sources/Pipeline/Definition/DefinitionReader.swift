@@ -1,6 +1,7 @@
 // From the tree to the definition: each key to its type, range and default. What goes together with what is checked in DefinitionFeatures.
 
 import Foundation
+import Model
 import Records
 
 struct DefinitionReader {
@@ -37,8 +38,8 @@ struct DefinitionReader {
         let plan: EventPlan
         do {
             plan = try EventPlan(
-                features: features.definitions, label: (label.field, label.kind), time: source.time.map { ($0.field, $0.unit) },
-                weightField: source.weight?.field, deduplicateField: source.deduplicate?.value.field, strict: strict, schema: source.schema?.compiled,
+                features: features.definitions, label: (label.field, label.kind), weightField: source.weight?.field,
+                time: source.time.map { ($0.field, $0.unit) }, deduplicateField: source.deduplicate?.value.field, strict: strict, schema: source.schema?.compiled,
                 bits: model.bits, seed: model.seed)
         } catch {
             throw log.error([(file.node("features")?.position ?? .start, "\(error)")])

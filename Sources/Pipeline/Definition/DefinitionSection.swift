@@ -88,6 +88,34 @@ package struct DefinitionSection {
         return elements
     }
 
+    /// A list of numbers.
+    func numbers(_ key: String, example: String) -> [Double]? {
+        guard let node = node(key) else { return nil }
+        guard case .list(let elements) = node.value else { return refuse(node, key, "a list of numbers", "\(key): \(example)") }
+        let numbers = elements.compactMap { element -> Double? in
+            guard let (value, named) = resolved(element, key) else { return nil }
+            if case .number(let text) = value, let number = Double(text), number.isFinite { return number }
+            return refuse(element, key, "a list of numbers", "\(key): \(example)", named)
+        }
+        return numbers.count == elements.count ? numbers : nil
+    }
+
+    /// A list of values as a categorical field has them: text, whole numbers, true and false.
+    func words(_ key: String, example: String) -> [String]? {
+        guard let node = node(key) else { return nil }
+        guard case .list(let elements) = node.value else { return refuse(node, key, "a list of values", "\(key): \(example)") }
+        let words = elements.compactMap { element -> String? in
+            guard let (value, named) = resolved(element, key) else { return nil }
+            switch value {
+            case .text(let text): return text
+            case .number(let text) where Int64(text) != nil: return Int64(text).map(String.init)
+            case .boolean(let flag): return flag ? "true" : "false"
+            default: return refuse(element, key, "a list of texts, whole numbers, true or false", "\(key): \(example)", named)
+            }
+        }
+        return words.count == elements.count ? words : nil
+    }
+
     func text(_ key: String, example: String, required: Bool = true) -> String? {
         guard let node = node(key) else {
             if required { missing(key, example: "\(key): \(example)") }
