@@ -26,13 +26,15 @@ public final class OnlineLearner {
         bits: Int, weights: WeightKind = .int8, scaledCount: Int = 0, dense: [Int] = [], loss: Loss = .logistic, optimizer: OptimizerDefinition
     ) -> ImageLayout {
         var outputs = 1
+        var mixtureCount = 0
         if case .softmax(let classes) = loss { outputs = classes }
-        return ImageLayout(bits: bits, weights: weights, outputs: outputs, scaledCount: scaledCount, dense: dense)
+        if optimizer == .auto { (outputs, mixtureCount) = (Mixture.members, Mixture.count) }
+        return ImageLayout(bits: bits, weights: weights, outputs: outputs, scaledCount: scaledCount, dense: dense, mixtureCount: mixtureCount)
     }
 
     /// - Parameters:
-    ///   - layout: its `outputs` must be the loss's classes for softmax, `Mixture.members` for `auto` (with `Mixture.count` mixture numbers), else 1.
-    ///   - rule: a schedule and accumulated gradients need an optimizer with a rate.
+    ///   - layout: what `layout` gives for the same loss and optimizer.
+    ///   - rule: a schedule and accumulated gradients need an optimizer with a rate; `auto` needs logistic loss.
     public convenience init(_ layout: ImageLayout, optimizer: OptimizerDefinition, rule: LearningRule = LearningRule()) {
         switch optimizer {
         case .sgd(let rate, let l1, let l2): self.init(layout, SGD(rate: rate, l1: l1, l2: l2), rule)
