@@ -12,47 +12,47 @@ extension EventDecoder {
         room.features[0] = Feature(index: plan.constantIndex, value: 1)
         var count: UInt32 = 1
         var scaledCount = 0
-        for index in 0..<steps.count {
-            let step = steps[index]
-            switch step.kind {
+        for index in 0..<stepsCount {
+            let step = steps + index
+            let slot = step.pointee.slot
+            switch step.pointee.kind {
             case .categorical:
-                let field = fields[step.slot]
-                guard field.present else { continue }
-                room.features[Int(count)] = Feature(index: FeatureHash.index(field.hash, bits: bits), value: 1)
+                guard fields[slot].present else { continue }
+                room.features[Int(count)] = Feature(index: FeatureHash.index(fields[slot].hash, bits: bits), value: 1)
             case .numeric:
-                let field = fields[step.slot]
-                guard field.present else { continue }
-                room.features[Int(count)] = Feature(index: step.index, value: Float(field.number))
+                guard fields[slot].present else { continue }
+                room.features[Int(count)] = Feature(index: step.pointee.index, value: Float(fields[slot].number))
             case .scaled:
-                let field = fields[step.slot]
-                guard field.present else { continue }
-                room.features[Int(count)] = Feature(index: step.index, value: 0)
-                room.scaled[scaledCount] = Scaled(position: start + count, slot: step.scaledSlot, raw: field.number, multiplier: 1, own: true)
+                guard fields[slot].present else { continue }
+                room.features[Int(count)] = Feature(index: step.pointee.index, value: 0)
+                room.scaled[scaledCount] = Scaled(
+                    position: start + count, slot: step.pointee.scaledSlot, raw: fields[slot].number, multiplier: 1, own: true)
                 scaledCount += 1
             case .cross, .scaledCross:
                 var hash = FeatureHash.crossStart
                 var product = 1.0
                 var present = true
-                for part in step.partsStart..<step.partsStart + step.partsCount {
-                    let field = fields[parts[part].slot]
-                    guard field.present else {
+                let first = step.pointee.partsStart
+                for part in first..<first + step.pointee.partsCount {
+                    let field = fields + parts[part].slot
+                    guard field.pointee.present else {
                         present = false
                         break
                     }
-                    hash = FeatureHash.crossed(hash, field.hash)
-                    if parts[part].multiplies { product *= field.number }
+                    hash = FeatureHash.crossed(hash, field.pointee.hash)
+                    if parts[part].multiplies { product *= field.pointee.number }
                 }
                 guard present else { continue }
                 guard product.magnitude <= Double(Float.greatestFiniteMagnitude) else { return .cross(step: index) }
-                let scaled = step.kind == .scaledCross
+                let scaled = step.pointee.kind == .scaledCross
                 room.features[Int(count)] = Feature(index: FeatureHash.index(hash, bits: bits), value: scaled ? 0 : Float(product))
                 guard scaled else { break }
                 room.scaled[scaledCount] = Scaled(
-                    position: start + count, slot: step.scaledSlot, raw: fields[step.slot].number, multiplier: Float(product), own: false)
+                    position: start + count, slot: step.pointee.scaledSlot, raw: fields[slot].number, multiplier: Float(product), own: false)
                 scaledCount += 1
             case .text, .set, .weightedMap:
-                guard fields[step.slot].present else { continue }
-                if let fault = writeFamily(step, room.features, &count) { return fault }
+                guard fields[slot].present else { continue }
+                if let fault = writeFamily(step.pointee, room.features, &count) { return fault }
                 continue
             }
             count += 1

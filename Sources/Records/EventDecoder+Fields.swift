@@ -10,42 +10,47 @@ extension EventDecoder {
         // Locals, as the compiler must take it that a write through a pointer may change the properties.
         let (readings, values, checks, fields) = (self.readings, self.values, self.checks, self.fields)
         let exempt = requireLabel ? -1 : plan.labelSlot
-        for index in 0..<readings.count {
-            let slot = readings[index]
-            let value = values[index]
-            if slot.rule >= 0, index != exempt {
-                let check = checks[Int(slot.rule)]
-                if value.kind == FSJ_ABSENT.rawValue {
-                    if check.required && (requireLabel || slot.use != .none) { return .schema(slot: index) }
+        for index in 0..<plan.slots.count {
+            let slot = readings + index
+            let value = values + index
+            let kind = fsj_kind(value.pointee.kind)
+            let rule = Int(slot.pointee.rule)
+            if rule >= 0, index != exempt {
+                if kind == FSJ_ABSENT {
+                    if checks[rule].required && (requireLabel || slot.pointee.use != .none) { return .schema(slot: index) }
                 } else {
-                    guard check.allows(value) else { return .schema(slot: index) }
-                    if check.choices, !chooses(Int(slot.rule), value) { return .schema(slot: index) }
+                    guard SchemaCheck.allows(checks + rule, value) else { return .schema(slot: index) }
+                    if checks[rule].choices, !chooses(rule, value.pointee) { return .schema(slot: index) }
                 }
             }
-            switch slot.use {
+            switch slot.pointee.use {
             case .none: continue
             case .categorical:
-                let text: UnsafeRawBufferPointer
-                switch fsj_kind(value.kind) {
-                case FSJ_STRING, FSJ_BIG_INTEGER: text = value.bytes
-                case FSJ_INTEGER: text = value.integerBytes
-                case FSJ_TRUE: text = fsj_value.bytes(of: "true")
-                case FSJ_FALSE: text = fsj_value.bytes(of: "false")
-                case FSJ_ABSENT, FSJ_NULL:
-                    fields[index].present = false
-                    continue
-                default: return .type(slot: index, expected: "a string, an integer or a boolean")
+                var text = UnsafeRawPointer(value.pointee.text)
+                var length = Int(value.pointee.length)
+                if kind != FSJ_STRING {
+                    if kind == FSJ_ABSENT || kind == FSJ_NULL {
+                        fields[index].present = false
+                        continue
+                    }
+                    guard let bytes = value.pointee.categoricalBytes else {
+                        return .type(slot: index, expected: "a string, an integer or a boolean")
+                    }
+                    text = bytes.baseAddress
+                    length = bytes.count
                 }
-                fields[index] = Field(hash: hash64(text, seed: slot.hash), number: 1, present: true)
+                guard let text else { continue }
+                // Sound: 8 bytes follow the text of every value.
+                fields[index] = Field(hash: Mix.padded(text, length, started: slot.pointee.seed), number: 1, present: true)
             case .numeric, .buckets:
-                switch fsj_kind(value.kind) {
+                switch kind {
                 case FSJ_INTEGER:
-                    guard value.integer.magnitude <= EventDecoder.integerMaximum.magnitude else {
+                    guard value.pointee.integer.magnitude <= EventDecoder.integerMaximum.magnitude else {
                         return .range(slot: index, expected: "an integer of at most 2^53 in magnitude")
                     }
                 case FSJ_BIG_INTEGER: return .range(slot: index, expected: "an integer of at most 2^53 in magnitude")
                 case FSJ_DOUBLE:
-                    guard value.number.magnitude <= Double(Float.greatestFiniteMagnitude) else {
+                    guard value.pointee.number.magnitude <= Double(Float.greatestFiniteMagnitude) else {
                         return .range(slot: index, expected: "a number within the range of Float")
                     }
                 case FSJ_ABSENT, FSJ_NULL:
@@ -53,14 +58,15 @@ extension EventDecoder {
                     continue
                 default: return .type(slot: index, expected: "a number")
                 }
-                if slot.use == .buckets {
-                    fields[index] = Field(hash: bucketHash(slot, value.number), number: 1, present: true)
+                let number = value.pointee.number
+                if slot.pointee.use == .buckets {
+                    fields[index] = Field(hash: bucketHash(slot.pointee, number), number: 1, present: true)
                 } else {
-                    let number = slot.transforms ? EventDecoder.transformed(value.number, slot) : value.number
-                    fields[index] = Field(hash: slot.hash, number: number, present: true)
+                    let scaled = slot.pointee.transforms ? EventDecoder.transformed(number, slot.pointee) : number
+                    fields[index] = Field(hash: slot.pointee.hash, number: scaled, present: true)
                 }
             default:
-                if let fault = readFamily(index, slot, value) { return fault }
+                if let fault = readFamily(index, slot.pointee, value.pointee) { return fault }
             }
         }
         return nil

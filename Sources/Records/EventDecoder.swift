@@ -35,19 +35,21 @@ public final class EventDecoder {
 
     let json: OpaquePointer
     let values: UnsafePointer<fsj_value>
-    let readings: UnsafeMutableBufferPointer<EventPlan.Reading>
+    let readings: UnsafeMutablePointer<EventPlan.Reading>
     let fields: UnsafeMutablePointer<Field>
-    let checks: UnsafeMutableBufferPointer<SchemaCheck>
-    let steps: UnsafeMutableBufferPointer<EventPlan.Step>
-    let parts: UnsafeMutableBufferPointer<EventPlan.Part>
-    let edges: UnsafeMutableBufferPointer<Double>
-    let bucketHashes: UnsafeMutableBufferPointer<UInt64>
+    let checks: UnsafeMutablePointer<SchemaCheck>
+    let steps: UnsafeMutablePointer<EventPlan.Step>
+    let parts: UnsafeMutablePointer<EventPlan.Part>
+    let edges: UnsafeMutablePointer<Double>
+    let bucketHashes: UnsafeMutablePointer<UInt64>
     let classes: ClassTable?
+    let stepsCount: Int
     let scaledStepsCount: Int
     /// The most features that the steps write.
     let featuresCountMaximum: Int
     private let refusesUnknown: Bool
     let timeUnit: TimeUnit?
+    let labelIsBinary: Bool
     var grams = TextGrams()
     var distinct: DistinctHashes?
 
@@ -78,12 +80,14 @@ public final class EventDecoder {
         parts = EventDecoder.copied(plan.parts)
         edges = EventDecoder.copied(plan.edges)
         bucketHashes = EventDecoder.copied(plan.bucketHashes)
+        stepsCount = plan.steps.count
         scaledStepsCount = plan.steps.count { $0.kind == .scaled || $0.kind == .scaledCross }
         let families = plan.steps.count { $0.kind == .text || $0.kind == .set || $0.kind == .weightedMap }
         featuresCountMaximum = plan.steps.count + 1 + (families > 0 ? EventPlan.featuresMaximum : 0)
         distinct = families > 0 ? DistinctHashes() : nil
         classes = if case .category(let classes) = plan.label?.kind { ClassTable(classes) } else { nil }
         timeUnit = plan.time?.unit
+        labelIsBinary = plan.label?.kind == .binary
         refusesUnknown = plan.strict || plan.schema?.additionalProperties == false
     }
 
@@ -100,11 +104,14 @@ public final class EventDecoder {
         distinct?.deallocate()
     }
 
-    private static func copied<Element>(_ elements: [Element]) -> UnsafeMutableBufferPointer<Element> {
-        let buffer = UnsafeMutableBufferPointer<Element>.allocate(capacity: elements.count)
-        _ = buffer.initialize(from: elements)
-        return buffer
+    private static func copied<Element>(_ elements: [Element]) -> UnsafeMutablePointer<Element> {
+        let pointer = UnsafeMutablePointer<Element>.allocate(capacity: max(elements.count, 1))
+        _ = UnsafeMutableBufferPointer(start: pointer, count: elements.count).initialize(from: elements)
+        return pointer
     }
+
+    /// How many events had the layout of one before, which is quick.
+    package var predictedCount: Int { Int(fsj_predicted(json)) }
 
     /// Appends exactly one example, good or refused. A refused one leaves no features behind.
     ///

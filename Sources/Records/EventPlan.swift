@@ -67,12 +67,21 @@ public struct EventPlan: Sendable {
         /// The index of the schema's rule for it, or -1.
         var rule: Int32 = -1
         /// The hash of the name; for a number, of the feature.
-        var hash: UInt64
+        var hash: UInt64 {
+            didSet { seed = Mix.start(hash) }
+        }
+        /// The hash as the seed of a categorical value's.
+        private(set) var seed: UInt64
         var minimum = -Double.infinity
         var maximum = Double.infinity
         /// Of buckets: where in `edges` they begin, and how many there are. Of a dense vector: which one it is, and its size.
         var start: Int32 = 0
         var count: Int32 = 0
+
+        init(hash: UInt64) {
+            self.hash = hash
+            seed = Mix.start(hash)
+        }
     }
 
     /// A feature to be written, or a family of them.
