@@ -49,8 +49,8 @@ public:
         unknown = {};
     }
 
-    /// A field whose value begins at `value`, behind a piece that begins at `piece`. The slot is -1 if nobody reads it.
-    void field(const uint8_t *piece, const uint8_t *value, int32_t slot) {
+    /// A field whose value begins at `value`, behind a piece that begins at `piece`. The slot is -1 if nobody reads it; it then goes to `unread`.
+    void field(const uint8_t *piece, const uint8_t *value, int32_t slot, int32_t unread) {
         const uint32_t length = add(piece, value);
         if (slot < 0 && unknown.count++ == 0) {
             // The key is between the first quote of the piece and the last.
@@ -61,7 +61,7 @@ public:
             unknown.key = uint32_t(pieces.size() - length + size_t(first + 1 - piece));
             unknown.length = uint32_t(last - first - 1);
         }
-        fields.push_back({length, slot});
+        fields.push_back({length, slot < 0 ? unread : slot, slot >= 0});
     }
 
     void finish(const uint8_t *piece, const uint8_t *end) {
@@ -74,14 +74,13 @@ public:
     bool decode(Text &text, Items &items, fsj_value *values, fsj_report &report) const {
         const uint8_t *p = text.begin();
         const uint8_t *piece = pieces.data();
-        fsj_value unread;
         for (const Field &field : fields) {
             if (!same(p, piece, field.length)) return false;
             p += field.length;
             piece += field.length;
-            fsj_value &value = field.slot >= 0 ? values[field.slot] : unread;
+            fsj_value &value = values[field.slot];
             if (uint8_t(*p | 0x20) == '{') {
-                p = field.slot >= 0 ? container(text, items, p, field.slot, value) : nullptr;
+                p = field.read ? container(text, items, p, field.slot, value) : nullptr;
             } else {
                 p = single(text, p, value);
             }
@@ -103,7 +102,8 @@ private:
 
     struct Field {
         uint32_t length;  // of the piece before the value
-        int32_t slot;
+        int32_t slot;     // where the value goes
+        bool read;
     };
 
     struct Unknown {

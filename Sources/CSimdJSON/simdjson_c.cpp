@@ -20,7 +20,7 @@ struct fsj_decoder {
     Keys keys;
     Items items_read;
     Layout layout;
-    std::vector<fsj_value> values;
+    std::vector<fsj_value> values;  // one a name, and one more for what nobody reads
     std::vector<fsj_span> spans;
     uint32_t fields_max;
     uint64_t event = 0;
@@ -28,7 +28,7 @@ struct fsj_decoder {
     bool fits_layout = false;  // the values of slots that the layout does not have are absent
 
     fsj_decoder(const uint8_t *reads, uint32_t count, uint32_t fields_max, uint32_t depth_max, uint32_t items_max)
-        : text(depth_max), items_read(reads, count, items_max), values(count), fields_max(fields_max) {}
+        : text(depth_max), items_read(reads, count, items_max), values(count + 1), fields_max(fields_max) {}
 
     fsj_status malformed(const char *what, uint32_t token) {
         text.fail(what, text.at(token));
@@ -102,7 +102,7 @@ struct fsj_decoder {
             token++;
             if (*text.at(token) != ':') return malformed("expected a colon", token);
             token++;
-            if (learning) layout.field(piece, text.at(token), key.slot);
+            if (learning) layout.field(piece, text.at(token), key.slot, int32_t(values.size() - 1));
             if (key.slot >= 0) {
                 const bool container = uint8_t(*text.at(token) | 0x20) == '{';
                 if (__builtin_expect(container && items_read.wanted(key.slot), 0)) {

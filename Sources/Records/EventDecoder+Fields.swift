@@ -8,75 +8,93 @@ extension EventDecoder {
     @inline(__always)
     func readFields(_ requireLabel: Bool) -> Fault? {
         // Locals, as the compiler must take it that a write through a pointer may change the properties.
-        let (readings, values, checks, fields) = (self.readings, self.values, self.checks, self.fields)
-        let exempt = requireLabel ? -1 : plan.labelSlot
-        for index in 0..<plan.slots.count {
-            let slot = readings + index
+        let (plain, values, fields) = (self.plain, self.values, self.fields)
+        for index in 0..<slotsCount {
+            let slot = plain + index
             let value = values + index
-            let kind = fsj_kind(value.pointee.kind)
-            let rule = Int(slot.pointee.rule)
-            if rule >= 0, index != exempt {
-                if kind == FSJ_ABSENT {
-                    if checks[rule].required && (requireLabel || slot.pointee.use != .none) { return .schema(slot: index) }
-                } else {
-                    guard SchemaCheck.allows(checks + rule, value) else { return .schema(slot: index) }
-                    if checks[rule].choices, !chooses(rule, value.pointee) { return .schema(slot: index) }
-                }
-            }
-            switch slot.pointee.use {
-            case .none: continue
-            case .categorical:
-                var text = UnsafeRawPointer(value.pointee.text)
-                var length = Int(value.pointee.length)
-                if kind != FSJ_STRING {
-                    if kind == FSJ_ABSENT || kind == FSJ_NULL {
-                        fields[index].present = false
+            let kind = value.pointee.kind
+            if slot.pointee.kinds &>> UInt16(truncatingIfNeeded: kind) & 1 == 1 {
+                if kind == FSJ_STRING.rawValue {
+                    if value.pointee.length <= slot.pointee.lengthMaximum, let text = UnsafeRawPointer(value.pointee.text) {
+                        guard slot.pointee.use == .categorical else { continue }
+                        // Sound: 8 bytes follow the text of every value.
+                        fields[index].hash = Mix.padded(text, Int(value.pointee.length), started: slot.pointee.hash)
+                        fields[index].present = true
                         continue
                     }
-                    guard let bytes = value.pointee.categoricalBytes else {
-                        return .type(slot: index, expected: "a string, an integer or a boolean")
+                } else if value.pointee.number >= slot.pointee.minimum, value.pointee.number <= slot.pointee.maximum {
+                    if slot.pointee.use == .numeric {
+                        fields[index] = Field(hash: slot.pointee.hash, number: value.pointee.number, present: true)
+                        continue
                     }
-                    text = bytes.baseAddress
-                    length = bytes.count
-                }
-                guard let text else { continue }
-                // Sound: 8 bytes follow the text of every value.
-                fields[index] = Field(hash: Mix.padded(text, length, started: slot.pointee.seed), number: 1, present: true)
-            case .numeric, .buckets:
-                switch kind {
-                case FSJ_INTEGER:
-                    guard value.pointee.integer.magnitude <= EventDecoder.integerMaximum.magnitude else {
-                        return .range(slot: index, expected: "an integer of at most 2^53 in magnitude")
+                    guard slot.pointee.use == .categorical else { continue }
+                    if value.pointee.integer != 0, let text = UnsafeRawPointer(value.pointee.text) {
+                        fields[index].hash = Mix.padded(text, Int(value.pointee.length), started: slot.pointee.hash)
+                        fields[index].present = true
+                        continue
                     }
-                case FSJ_BIG_INTEGER: return .range(slot: index, expected: "an integer of at most 2^53 in magnitude")
-                case FSJ_DOUBLE:
-                    guard value.pointee.number.magnitude <= Double(Float.greatestFiniteMagnitude) else {
-                        return .range(slot: index, expected: "a number within the range of Float")
-                    }
-                case FSJ_ABSENT, FSJ_NULL:
-                    fields[index].present = false
-                    continue
-                default: return .type(slot: index, expected: "a number")
                 }
-                let number = value.pointee.number
-                if slot.pointee.use == .buckets {
-                    fields[index] = Field(hash: bucketHash(slot.pointee, number), number: 1, present: true)
-                } else {
-                    let scaled = slot.pointee.transforms ? EventDecoder.transformed(number, slot.pointee) : number
-                    fields[index] = Field(hash: slot.pointee.hash, number: scaled, present: true)
-                }
-            default:
-                if let fault = readFamily(index, slot.pointee, value.pointee) { return fault }
             }
+            if let fault = readField(index, requireLabel) { return fault }
         }
         return nil
     }
 
+    /// Any value of any field.
     @inline(never)
-    func chooses(_ rule: Int, _ value: fsj_value) -> Bool { plan.schema?.rules[rule].chooses(value) ?? true }
+    private func readField(_ index: Int, _ requireLabel: Bool) -> Fault? {
+        let slot = readings + index
+        let value = values + index
+        let kind = fsj_kind(value.pointee.kind)
+        let rule = Int(slot.pointee.rule)
+        if rule >= 0, requireLabel || index != plan.labelSlot {
+            if kind == FSJ_ABSENT {
+                if checks[rule].required && (requireLabel || slot.pointee.use != .none) { return .schema(slot: index) }
+            } else {
+                guard SchemaCheck.allows(checks + rule, value) else { return .schema(slot: index) }
+                if checks[rule].choices, !chooses(rule, value.pointee) { return .schema(slot: index) }
+            }
+        }
+        fields[index].present = false
+        switch slot.pointee.use {
+        case .none: return nil
+        case .categorical:
+            guard let text = value.pointee.categoricalBytes else {
+                return kind == FSJ_ABSENT || kind == FSJ_NULL ? nil : .type(slot: index, expected: "a string, an integer or a boolean")
+            }
+            fields[index] = Field(hash: hash64(text, seed: slot.pointee.hash), number: 1, present: true)
+            return nil
+        case .numeric, .buckets: return readNumber(index, slot.pointee, value.pointee)
+        default: return readFamily(index, slot.pointee, value.pointee)
+        }
+    }
+
+    private func readNumber(_ index: Int, _ slot: EventPlan.Reading, _ value: fsj_value) -> Fault? {
+        switch fsj_kind(value.kind) {
+        case FSJ_INTEGER:
+            guard value.integer.magnitude <= EventDecoder.integerMaximum.magnitude else {
+                return .range(slot: index, expected: "an integer of at most 2^53 in magnitude")
+            }
+        case FSJ_BIG_INTEGER: return .range(slot: index, expected: "an integer of at most 2^53 in magnitude")
+        case FSJ_DOUBLE:
+            guard value.number.magnitude <= Double(Float.greatestFiniteMagnitude) else {
+                return .range(slot: index, expected: "a number within the range of Float")
+            }
+        case FSJ_ABSENT, FSJ_NULL: return nil
+        default: return .type(slot: index, expected: "a number")
+        }
+        if slot.use == .buckets {
+            fields[index] = Field(hash: bucketHash(slot, value.number), number: 1, present: true)
+        } else {
+            let number = slot.transforms ? EventDecoder.transformed(value.number, slot) : value.number
+            fields[index] = Field(hash: slot.hash, number: number, present: true)
+        }
+        return nil
+    }
+
+    private func chooses(_ rule: Int, _ value: fsj_value) -> Bool { plan.schema?.rules[rule].chooses(value) ?? true }
 
     /// A field that has more than one feature, or none that is hashed.
-    @inline(never)
     private func readFamily(_ index: Int, _ slot: EventPlan.Reading, _ value: fsj_value) -> Fault? {
         let (kind, expected): (fsj_kind, StaticString) =
             switch slot.use {
@@ -100,7 +118,6 @@ extension EventDecoder {
     }
 
     /// The hash of the categorical value that is the number's bucket.
-    @inline(never)
     private func bucketHash(_ slot: EventPlan.Reading, _ number: Double) -> UInt64 {
         // The first edge above the number; the last one is infinity.
         var low = Int(slot.start)
@@ -112,11 +129,45 @@ extension EventDecoder {
         return bucketHashes[low]
     }
 
-    @inline(never)
     private static func transformed(_ number: Double, _ slot: EventPlan.Reading) -> Double {
         let clipped = min(max(number, slot.minimum), slot.maximum)
         guard slot.logarithmic else { return clipped }
         let magnitude = reproducibleLog(1 + clipped.magnitude)
         return clipped < 0 ? -magnitude : magnitude
+    }
+}
+
+/// What most values of a field are, flat: strings and numbers for which its schema, its use and its range ask for no more than this. All others take the
+/// long way, so this may accept too little but never too much.
+struct PlainValue: BitwiseCopyable {
+    /// A bit for each `fsj_kind`; only of strings, integers and doubles.
+    var kinds: UInt16 = 0
+    var use: EventPlan.Reading.Use
+    /// In bytes.
+    var lengthMaximum = UInt32.max
+    /// The seed of a categorical value's hash, or the hash of a number.
+    var hash: UInt64
+    // Within the integers that are doubles.
+    var minimum = -0x1p53 + 1
+    var maximum = 0x1p53 - 1
+
+    init(_ reading: EventPlan.Reading, _ check: SchemaCheck?) {
+        use = reading.use
+        hash = reading.use == .categorical ? reading.seed : reading.hash
+        func bit(_ kind: fsj_kind) -> UInt16 { 1 << UInt16(kind.rawValue) }
+        switch reading.use {
+        case .none: kinds = bit(FSJ_STRING) | bit(FSJ_INTEGER) | bit(FSJ_DOUBLE)
+        case .categorical: kinds = bit(FSJ_STRING) | bit(FSJ_INTEGER)
+        case .numeric: kinds = reading.transforms ? 0 : bit(FSJ_INTEGER) | bit(FSJ_DOUBLE)
+        default: kinds = 0
+        }
+        guard let check else { return }
+        kinds &= check.kinds
+        if check.choices || check.numbersCount > 0 { kinds = 0 }
+        if check.whole { kinds &= ~bit(FSJ_DOUBLE) }
+        if check.lengthMinimum > 0 { kinds &= ~bit(FSJ_STRING) }
+        lengthMaximum = UInt32(clamping: check.lengthMaximum)
+        minimum = max(minimum, check.minimum)
+        maximum = min(maximum, check.maximum)
     }
 }

@@ -36,6 +36,7 @@ public final class EventDecoder {
     let json: OpaquePointer
     let values: UnsafePointer<fsj_value>
     let readings: UnsafeMutablePointer<EventPlan.Reading>
+    let plain: UnsafeMutablePointer<PlainValue>
     let fields: UnsafeMutablePointer<Field>
     let checks: UnsafeMutablePointer<SchemaCheck>
     let steps: UnsafeMutablePointer<EventPlan.Step>
@@ -43,6 +44,7 @@ public final class EventDecoder {
     let edges: UnsafeMutablePointer<Double>
     let bucketHashes: UnsafeMutablePointer<UInt64>
     let classes: ClassTable?
+    let slotsCount: Int
     let stepsCount: Int
     let scaledStepsCount: Int
     /// The most features that the steps write.
@@ -75,11 +77,14 @@ public final class EventDecoder {
         values = fsj_values(json)
         readings = EventDecoder.copied(plan.slots.map(\.reading))
         fields = .allocate(capacity: max(plan.slots.count, 1))
-        checks = EventDecoder.copied((plan.schema?.rules ?? []).map(SchemaCheck.init))
+        let rules = (plan.schema?.rules ?? []).map(SchemaCheck.init)
+        checks = EventDecoder.copied(rules)
+        plain = EventDecoder.copied(plan.slots.map { PlainValue($0.reading, $0.reading.rule < 0 ? nil : rules[Int($0.reading.rule)]) })
         steps = EventDecoder.copied(plan.steps)
         parts = EventDecoder.copied(plan.parts)
         edges = EventDecoder.copied(plan.edges)
         bucketHashes = EventDecoder.copied(plan.bucketHashes)
+        slotsCount = plan.slots.count
         stepsCount = plan.steps.count
         scaledStepsCount = plan.steps.count { $0.kind == .scaled || $0.kind == .scaledCross }
         let families = plan.steps.count { $0.kind == .text || $0.kind == .set || $0.kind == .weightedMap }
@@ -94,6 +99,7 @@ public final class EventDecoder {
     deinit {
         fsj_destroy(json)
         readings.deallocate()
+        plain.deallocate()
         fields.deallocate()
         checks.deallocate()
         steps.deallocate()
