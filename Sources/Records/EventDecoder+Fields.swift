@@ -19,18 +19,18 @@ extension EventDecoder {
                         guard slot.pointee.use == .categorical else { continue }
                         // Sound: 8 bytes follow the text of every value.
                         fields[index].hash = Mix.padded(text, Int(value.pointee.length), started: slot.pointee.hash)
-                        fields[index].present = true
+                        fields[index].present = 1
                         continue
                     }
                 } else if value.pointee.number >= slot.pointee.minimum, value.pointee.number <= slot.pointee.maximum {
                     if slot.pointee.use == .numeric {
-                        fields[index] = Field(hash: slot.pointee.hash, number: value.pointee.number, present: true)
+                        fields[index] = Field(hash: slot.pointee.hash, number: value.pointee.number, present: 1)
                         continue
                     }
                     guard slot.pointee.use == .categorical else { continue }
                     if value.pointee.integer != 0, let text = UnsafeRawPointer(value.pointee.text) {
                         fields[index].hash = Mix.padded(text, Int(value.pointee.length), started: slot.pointee.hash)
-                        fields[index].present = true
+                        fields[index].present = 1
                         continue
                     }
                 }
@@ -55,14 +55,14 @@ extension EventDecoder {
                 if checks[rule].choices, !chooses(rule, value.pointee) { return .schema(slot: index) }
             }
         }
-        fields[index].present = false
+        fields[index].present = 0
         switch slot.pointee.use {
         case .none: return nil
         case .categorical:
             guard let text = value.pointee.categoricalBytes else {
                 return kind == FSJ_ABSENT || kind == FSJ_NULL ? nil : .type(slot: index, expected: "a string, an integer or a boolean")
             }
-            fields[index] = Field(hash: hash64(text, seed: slot.pointee.hash), number: 1, present: true)
+            fields[index] = Field(hash: hash64(text, seed: slot.pointee.hash), number: 1, present: 1)
             return nil
         case .numeric, .buckets: return readNumber(index, slot.pointee, value.pointee)
         default: return readFamily(index, slot.pointee, value.pointee)
@@ -84,10 +84,10 @@ extension EventDecoder {
         default: return .type(slot: index, expected: "a number")
         }
         if slot.use == .buckets {
-            fields[index] = Field(hash: bucketHash(slot, value.number), number: 1, present: true)
+            fields[index] = Field(hash: bucketHash(slot, value.number), number: 1, present: 1)
         } else {
             let number = slot.transforms ? EventDecoder.transformed(value.number, slot) : value.number
-            fields[index] = Field(hash: slot.hash, number: number, present: true)
+            fields[index] = Field(hash: slot.hash, number: number, present: 1)
         }
         return nil
     }
@@ -103,7 +103,7 @@ extension EventDecoder {
             case .set: (FSJ_ARRAY, "an array of strings, integers and booleans")
             default: (FSJ_OBJECT, "an object of numbers")
             }
-        fields[index].present = value.kind == kind.rawValue
+        fields[index].present = value.kind == kind.rawValue ? 1 : 0
         guard value.kind == kind.rawValue else {
             return value.kind == FSJ_ABSENT.rawValue || value.kind == FSJ_NULL.rawValue ? nil : .type(slot: index, expected: expected)
         }

@@ -30,7 +30,8 @@ public final class EventDecoder {
         /// Of a categorical value, or of a numeric feature.
         var hash: UInt64
         var number: Double
-        var present: Bool
+        /// 1 or 0. What is absent has a hash and a number all the same, of no meaning.
+        var present: UInt32
     }
 
     let json: OpaquePointer
@@ -47,7 +48,7 @@ public final class EventDecoder {
     let slotsCount: Int
     let stepsCount: Int
     let scaledStepsCount: Int
-    /// The most features that the steps write.
+    /// The most features that the steps write, and one more.
     let featuresCountMaximum: Int
     private let refusesUnknown: Bool
     let timeUnit: TimeUnit?
@@ -77,6 +78,7 @@ public final class EventDecoder {
         values = fsj_values(json)
         readings = EventDecoder.copied(plan.slots.map(\.reading))
         fields = .allocate(capacity: max(plan.slots.count, 1))
+        fields.initialize(repeating: Field(hash: 0, number: 0, present: 0), count: max(plan.slots.count, 1))
         let rules = (plan.schema?.rules ?? []).map(SchemaCheck.init)
         checks = EventDecoder.copied(rules)
         plain = EventDecoder.copied(plan.slots.map { PlainValue($0.reading, $0.reading.rule < 0 ? nil : rules[Int($0.reading.rule)]) })
@@ -86,9 +88,9 @@ public final class EventDecoder {
         bucketHashes = EventDecoder.copied(plan.bucketHashes)
         slotsCount = plan.slots.count
         stepsCount = plan.steps.count
-        scaledStepsCount = plan.steps.count { $0.kind == .scaled || $0.kind == .scaledCross }
+        scaledStepsCount = 1 + plan.steps.count { $0.kind == .scaled || $0.kind == .scaledCross }
         let families = plan.steps.count { $0.kind == .text || $0.kind == .set || $0.kind == .weightedMap }
-        featuresCountMaximum = plan.steps.count + 1 + (families > 0 ? EventPlan.featuresMaximum : 0)
+        featuresCountMaximum = plan.steps.count + 2 + (families > 0 ? EventPlan.featuresMaximum : 0)
         distinct = families > 0 ? DistinctHashes() : nil
         classes = if case .category(let classes) = plan.label?.kind { ClassTable(classes) } else { nil }
         timeUnit = plan.time?.unit

@@ -101,6 +101,8 @@ public struct EventPlan: Sendable {
         var wordsLast: UInt8 = 0
         var charactersFirst: UInt8 = 1
         var charactersLast: UInt8 = 0
+        /// How many steps from this one on are of this kind.
+        var alike: UInt32 = 1
         /// Where the feature is in `features`.
         let definition: Int
     }
@@ -148,7 +150,7 @@ public struct EventPlan: Sendable {
         if let schema { try compiler.apply(schema) }
         scaledNames = compiler.scaledNames
         slots = compiler.slots
-        steps = compiler.steps + compiler.scaledSteps
+        steps = PlanCompiler.counted(compiler.steps + compiler.scaledSteps)
         parts = compiler.parts
         edges = compiler.edges
         bucketHashes = compiler.bucketHashes
