@@ -1,4 +1,4 @@
-// Small functions over bytes. The numbers and escapes of RFC 8259.
+// Small functions over bytes.
 #ifndef FRESHET_BYTES_HPP
 #define FRESHET_BYTES_HPP
 
@@ -96,78 +96,6 @@ inline uint32_t utf8_length(const uint8_t *p) {
     if (!more(p[3])) return 0;
     return (c == 0xf0 && p[1] < 0x90) || (c == 0xf4 && p[1] >= 0x90) ? 0 : 4;
 }
-
-constexpr double powers_of_ten[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,  1e9,  1e10, 1e11,
-                                    1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
-
-#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-/// A bit for each byte that is above 9; bits above the lowest one that is set are not to be trusted.
-inline uint64_t above_nine(uint64_t word) { return ((word + 0x7676767676767676) | word) & 0x8080808080808080; }
-
-/// The number that eight digits are, 0 to 9 each, the first in the lowest byte.
-inline uint64_t digits8(uint64_t word) {
-    // Pairs, then fours, then all eight.
-    word = (word * 10 + (word >> 8)) & 0x00ff00ff00ff00ff;
-    word = (word * 100 + (word >> 16)) & 0x0000ffff0000ffff;
-    return (word * 10000 + (word >> 32)) & 0xffffffff;
-}
-
-/// An integer of 9 to 15 digits; false for all else.
-inline bool middle_number(const uint8_t *start, uint32_t length, fsj_value &value) {
-    const uint64_t high = (load8(start) ^ 0x3030303030303030) << (128 - 8 * length);
-    const uint64_t low = load8(start + length - 8) ^ 0x3030303030303030;
-    if ((above_nine(high) | above_nine(low)) != 0 || *start == '0') return false;
-    value.kind = FSJ_INTEGER;
-    value.integer = int64_t(digits8(high) * 100000000 + digits8(low));
-    value.number = double(value.integer);
-    value.text = reinterpret_cast<const char *>(start);
-    value.length = length;
-    return true;
-}
-
-/// Digits from `p` on, behind those of `mantissa`; returns the first byte that is none. At least 8 bytes follow.
-inline const uint8_t *read_digits(const uint8_t *p, uint64_t &mantissa) {
-    for (uint64_t word = load8(p) ^ 0x3030303030303030; above_nine(word) == 0; word = load8(p) ^ 0x3030303030303030) {
-        mantissa = mantissa * 100000000 + digits8(word);
-        p += 8;
-    }
-    while (is_digit(*p)) mantissa = mantissa * 10 + uint64_t(*p++ - '0');
-    return p;
-}
-
-/// A number of at most 8 bytes, digits and perhaps a point, up to the next token: without a loop, for lengths that vary cannot be predicted.
-/// False for all else, well-formed or not.
-inline bool short_number(const uint8_t *start, uint32_t length, fsj_value &value) {
-    // The bytes as digits, the last one in the highest place, zeros below the first.
-    uint64_t word = (load8(start) ^ 0x3030303030303030) << (64 - 8 * length);
-    uint32_t fraction = 0;
-    if (const uint64_t others = above_nine(word); others != 0) {
-        const uint32_t point = uint32_t(__builtin_ctzll(others)) & ~7u;
-        fraction = 7 - point / 8;
-        if ((word >> point & 0xff) != ('.' ^ '0') || fraction == 0 || fraction + 1 >= length) return false;
-        const uint64_t below = (uint64_t(1) << point) - 1;
-        word = (word & ~(below << 8 | 0xff)) | (word & below) << 8;
-        if (above_nine(word) != 0) return false;
-        value.kind = FSJ_DOUBLE;
-    } else {
-        value.kind = FSJ_INTEGER;
-    }
-    if (*start == '0' && length - fraction - (fraction != 0) != 1) return false;
-    word = digits8(word);
-    value.integer = int64_t(word);
-    value.number = fraction == 0 ? double(word) : double(word) / powers_of_ten[fraction];
-    value.text = reinterpret_cast<const char *>(start);
-    value.length = length;
-    return true;
-}
-#else
-inline bool short_number(const uint8_t *, uint32_t, fsj_value &) { return false; }
-inline bool middle_number(const uint8_t *, uint32_t, fsj_value &) { return false; }
-inline const uint8_t *read_digits(const uint8_t *p, uint64_t &mantissa) {
-    while (is_digit(*p)) mantissa = mantissa * 10 + uint64_t(*p++ - '0');
-    return p;
-}
-#endif
 
 inline int hex(uint8_t c) {
     if (is_digit(c)) return c - '0';

@@ -7,6 +7,7 @@
 #include <limits>
 #include <vector>
 
+#include "floats.hpp"
 #include "text.hpp"
 
 namespace freshet {
@@ -80,7 +81,7 @@ private:
 
     bool one_float(Text &text, uint32_t &token, fsj_fault &fault, uint32_t at) {
         float quick;
-        if (text.float_at(text.at(token), quick) != nullptr) {
+        if (float_at(text.at(token), quick) != nullptr) {
             token++;
             add(quick);
             return true;

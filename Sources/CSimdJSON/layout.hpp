@@ -191,7 +191,7 @@ private:
         while (true) {
             if (how == FSJ_READ_FLOATS) {
                 float number;
-                p = text.float_at(p, number);
+                p = float_at(p, number);
                 if (p == nullptr) return nullptr;
                 items.add(number);
             } else {

@@ -11,14 +11,12 @@
 #ifndef FRESHET_TEXT_HPP
 #define FRESHET_TEXT_HPP
 
-#include <charconv>
-#include <limits>
 #include <memory>
 #include <new>
 
 #include <simdjson.h>
 
-#include "bytes.hpp"
+#include "numbers.hpp"
 
 namespace freshet {
 
@@ -215,118 +213,9 @@ public:
         return !escapes || unescape(start, size) ? at : nullptr;
     }
 
-    /// The number at `p`, to the nearest double and then to float; returns its end, or null if that is not quick to say, or there is none.
-    const uint8_t *float_at(const uint8_t *p, float &result) const {
-        const bool negative = *p == '-';
-        p += negative;
-        const uint8_t *digits = p;
-        uint64_t mantissa = 0;
-        p = read_digits(p, mantissa);
-        const int64_t whole = p - digits;
-        if (whole == 0 || (whole > 1 && *digits == '0')) return nullptr;
-        int64_t fraction = 0;
-        if (*p == '.') {
-            const uint8_t *first = ++p;
-            p = read_digits(p, mantissa);
-            fraction = p - first;
-            if (fraction == 0) return nullptr;
-        }
-        int64_t scale = -fraction;
-        bool integer = fraction == 0;
-        if ((*p | 0x20) == 'e') {
-            integer = false;
-            p++;
-            const bool down = *p == '-';
-            p += down || *p == '+';
-            if (!is_digit(*p)) return nullptr;
-            int64_t exponent = *p++ - '0';
-            if (is_digit(*p)) exponent = exponent * 10 + (*p++ - '0');
-            scale += down ? -exponent : exponent;
-        }
-        if (!ends_scalar(*p)) return nullptr;
-        // 19 digits do not overflow, and 10^22 is the greatest power that a double has exactly.
-        if (whole + fraction > 19 || scale < -22 || scale > 22) return nullptr;
-        double magnitude = double(mantissa);
-        magnitude = scale < 0 ? magnitude / powers_of_ten[-scale] : magnitude * powers_of_ten[scale];
-        if (mantissa > uint64_t(1) << 53) {
-            // Two roundings, so this may be off the nearest double by a unit or two in the last place. Both go to the same float unless the middle
-            // between two floats, where the lowest 29 bits are 2^28, is that near. (Between the least normal float and the greatest.)
-            uint64_t bits;
-            std::memcpy(&bits, &magnitude, 8);
-            const uint64_t low = bits & 0x1fffffff;
-            if ((low > 0x10000000 - 8 && low < 0x10000000 + 8) || magnitude < 0x1p-126 || magnitude > 0x1p127) return nullptr;
-        } else if (magnitude > double(std::numeric_limits<float>::max())) {
-            return nullptr;
-        }
-        // As an integer, -0 is 0.
-        result = float(negative && !(integer && mantissa == 0) ? -magnitude : magnitude);
-        return p;
-    }
-
     /// The number that begins at `start`; only checked if `value` is null.
     bool number(const uint8_t *start, fsj_value *value) {
-        const uint8_t *p = start;
-        const bool negative = *p == '-';
-        p += negative;
-        const uint8_t *digits = p;
-        uint64_t mantissa = 0;
-        p = read_digits(p, mantissa);
-        const int64_t whole = p - digits;
-        if (whole == 0 || (whole > 1 && *digits == '0')) return fail("not a JSON value", start);
-        int64_t fraction = 0;
-        int64_t exponent = 0;
-        bool integer = true;
-        if (*p == '.') {
-            integer = false;
-            const uint8_t *first = ++p;
-            p = read_digits(p, mantissa);
-            fraction = p - first;
-            if (fraction == 0) return fail("not a JSON value", start);
-        }
-        if ((*p | 0x20) == 'e') {
-            integer = false;
-            p++;
-            const bool down = *p == '-';
-            p += down || *p == '+';
-            const uint8_t *first = p;
-            for (; is_digit(*p); p++)
-                if (exponent < 1000000000000) exponent = exponent * 10 + (*p - '0');
-            if (p == first) return fail("not a JSON value", start);
-            if (down) exponent = -exponent;
-        }
-        if (!ends_scalar(*p) && p != text.get() + length) return fail("not a JSON value", start);
-        if (value == nullptr) return true;
-
-        value->text = reinterpret_cast<const char *>(start);
-        value->length = uint32_t(p - start);
-        const bool exact = whole + fraction <= 19;  // the mantissa did not overflow
-        if (integer && exact && mantissa <= uint64_t(INT64_MAX) + negative) {
-            value->kind = FSJ_INTEGER;
-            value->integer = int64_t(negative ? 0 - mantissa : mantissa);
-            value->number = double(value->integer);
-            return true;
-        }
-        value->kind = integer ? FSJ_BIG_INTEGER : FSJ_DOUBLE;
-        const int64_t scale = exponent - fraction;
-        if (exact && mantissa <= uint64_t(1) << 53 && scale >= -22 && scale <= 22) {
-            // Both factors are exact, so the one operation rounds correctly.
-            double magnitude = double(mantissa);
-            magnitude = scale < 0 ? magnitude / powers_of_ten[-scale] : magnitude * powers_of_ten[scale];
-            value->number = negative ? -magnitude : magnitude;
-            return true;
-        }
-        double parsed = 0;
-        const char *text_start = value->text;
-        if (std::from_chars(text_start, text_start + value->length, parsed).ec == std::errc::result_out_of_range) {
-            // Too large or too small: by where the first digit that is not zero stands.
-            const uint8_t *first = digits;
-            while (*first == '0' || *first == '.') first++;
-            const int64_t before = first < digits + whole ? whole - (first - digits) : digits + whole + 1 - first;
-            const double magnitude = exponent + before > 0 ? std::numeric_limits<double>::infinity() : 0;
-            parsed = negative ? -magnitude : magnitude;
-        }
-        value->number = parsed;
-        return true;
+        return read_number(start, end(), value) || fail("not a JSON value", start);
     }
 
 private:

@@ -116,6 +116,8 @@ import Testing
         for _ in 0..<20_000 {
             let digits = (0..<Int.random(in: 1...20, using: &random)).map { _ in String(Int.random(in: 0...9, using: &random)) }.joined()
             check("\(Int.random(in: 0...9, using: &random)).\(digits)")
+            check("-0." + String(repeating: "0", count: Int.random(in: 0...5, using: &random)) + digits)
+            check("\(Int.random(in: 0...99_999_999, using: &random)).\(digits)")
             check("0.\(digits)e\(Int.random(in: -12...12, using: &random))")
         }
     }
