@@ -41,10 +41,11 @@ public struct Mixture: Sendable, Equatable {
     /// x, y: posterior weights of the mixers' average and of its calibration. z, w: the quick and the slow mean of labels.
     public var last: SIMD4<Float>
 
-    /// Before the first event: all alike, nothing corrected.
+    /// Before the first event: all alike, the regressions at the members' mean, nothing corrected.
     public static let start = Mixture(
-        experts: SIMD8(repeating: 0.125), slow: SIMD8(repeating: 0.125), fast: SIMD8(repeating: 0.125), calibration: SIMD8<Float>(knots),
+        experts: SIMD8(repeating: 0.125), slow: membersMean, fast: membersMean, calibration: SIMD8<Float>(knots),
         mixers: SIMD4(1.0 / 3, 1.0 / 3, 1.0 / 3, 0), last: SIMD4(repeating: 0.5))
+    private static let membersMean = SIMD8<Float>(lowHalf: SIMD4(repeating: 1.0 / 6), highHalf: SIMD4(1.0 / 6, 1.0 / 6, 0, 0))
 
     /// One prediction with what led to it.
     public struct Prediction: Sendable {
