@@ -47,10 +47,10 @@ struct RegressionFilter: BitwiseCopyable, Sendable {
             let factor = 1 / (1 + curvature * Mixture.dot(gain, inputs))
             weights = SIMD8<Float>(SIMD8<Double>(weights) - gain * (gradient * factor))
             let taught = gain * (curvature * factor)
-            for row in 0..<8 {
-                rows[row] -= gain * taught[row]
-                if rows[row][row] < Self.varianceMaximum { rows[row][row] += drift }
-            }
+            for row in 0..<8 { rows[row] -= gain * taught[row] }
+            // By scalars, and after all rows: a lane written into a vector that is read again at once stalls.
+            let numbers = UnsafeMutableRawPointer(rows).assumingMemoryBound(to: Double.self)
+            for row in 0..<8 where numbers[row &* 9] < Self.varianceMaximum { numbers[row &* 9] += drift }
         }
     }
 
