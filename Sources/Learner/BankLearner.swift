@@ -224,6 +224,7 @@ final class BankLearner<W: WeightFormat> {
         }
     }
 
+    @inline(__always)
     private static func isFinite(_ margins: SIMD8<Float>) -> Bool { margins * 0 == SIMD8() }
 
     // MARK: Requantizing

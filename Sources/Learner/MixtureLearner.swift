@@ -1,7 +1,8 @@
 // How the numbers of a mixture move; `Mixture` says what they are.
 //
-//   - Posterior weights by Bayes' rule on the probability that each expert gave to the label, then a thousandth of all weight is shared out
-//     evenly, so that an expert that was wrong long ago comes back within some events (Herbster and Warmuth 1998).
+//   - Posterior weights by Bayes' rule on the probability that each expert gave to the label, then a part of all weight is shared out evenly, so
+//     that an expert that was wrong long ago comes back within some events (Herbster and Warmuth 1998). The part is in proportion to the mixture's
+//     surprise, much like their variable share: a constant one would cost most where labels are all but certain.
 //   - Each regression, and the calibration, is a logistic regression by an extended Kalman filter (G. Kitagawa and W. Gersch 1996; as online
 //     Newton step: E. Hazan, A. Agarwal and S. Kale 2007): a weight has a variance, each event adds `drift` to it and takes away what
 //     it taught. Eight weights, so that the whole covariance is kept.
@@ -46,10 +47,10 @@ struct RegressionFilter: BitwiseCopyable, Sendable {
             let factor = 1 / (1 + curvature * Mixture.dot(gain, inputs))
             weights = SIMD8<Float>(SIMD8<Double>(weights) - gain * (gradient * factor))
             let taught = gain * (curvature * factor)
-            for row in 0..<8 {
-                rows[row] -= gain * taught[row]
-                if rows[row][row] < Self.varianceMaximum { rows[row][row] += drift }
-            }
+            for row in 0..<8 { rows[row] -= gain * taught[row] }
+            // By scalars, and after all rows: a lane written into a vector that is read again at once stalls.
+            let numbers = UnsafeMutableRawPointer(rows).assumingMemoryBound(to: Double.self)
+            for row in 0..<8 where numbers[row &* 9] < Self.varianceMaximum { numbers[row &* 9] += drift }
         }
     }
 
@@ -64,8 +65,8 @@ struct RegressionFilter: BitwiseCopyable, Sendable {
 
 /// What learning the mixture needs beside the mixture.
 struct MixtureLearner: BitwiseCopyable, Sendable {
-    /// The part of all weight that is shared out at each event.
-    private static let share: Double = 0.001
+    /// The part of all weight that is shared out at an event that had been thought impossible.
+    private static let shareMaximum: Double = 0.002
     /// Means of labels move by these parts of the way.
     private static let labelRates = SIMD2<Float>(0.3, 0.02)
     private static let weightVariance: Double = 0.1
@@ -106,7 +107,9 @@ struct MixtureLearner: BitwiseCopyable, Sendable {
             moved[expert] *= importance == 1 ? likelihood : reproducibleExp(max(importance * reproducibleLog(likelihood), -100))
             sum += moved[expert]
         }
-        for expert in 0..<count { moved[expert] = moved[expert] / sum * (1 - share) + share / Double(count) }
+        let share = shareMaximum * max(1 - sum, 0)
+        let (kept, given) = ((1 - share) / sum, share / Double(count))
+        for expert in 0..<count { moved[expert] = moved[expert] * kept + given }
         return moved
     }
 }

@@ -41,10 +41,11 @@ public struct Mixture: Sendable, Equatable {
     /// x, y: posterior weights of the mixers' average and of its calibration. z, w: the quick and the slow mean of labels.
     public var last: SIMD4<Float>
 
-    /// Before the first event: all alike, nothing corrected.
+    /// Before the first event: all alike, the regressions at the members' mean, nothing corrected.
     public static let start = Mixture(
-        experts: SIMD8(repeating: 0.125), slow: SIMD8(repeating: 0.125), fast: SIMD8(repeating: 0.125), calibration: SIMD8<Float>(knots),
+        experts: SIMD8(repeating: 0.125), slow: membersMean, fast: membersMean, calibration: SIMD8<Float>(knots),
         mixers: SIMD4(1.0 / 3, 1.0 / 3, 1.0 / 3, 0), last: SIMD4(repeating: 0.5))
+    private static let membersMean = SIMD8<Float>(lowHalf: SIMD4(repeating: 1.0 / 6), highHalf: SIMD4(1.0 / 6, 1.0 / 6, 0, 0))
 
     /// One prediction with what led to it.
     public struct Prediction: Sendable {
@@ -53,7 +54,7 @@ public struct Mixture: Sendable, Equatable {
         public var probabilities = SIMD8<Double>()
         /// The mixers': Bayesian, slow, fast; the fourth is a half.
         public var mixers = SIMD4<Double>()
-        /// The calibration's input: how much each knot counts. At most two are not 0, and their sum is 1.
+        /// The calibration's input: how much each knot counts. At most two are not 0, and their sum is 1, to rounding.
         public var position = SIMD8<Double>()
         /// The mixers' average, and its calibration.
         public var average = 0.5
@@ -87,24 +88,20 @@ public struct Mixture: Sendable, Equatable {
         let weighted = SIMD4<Double>(mixers) * made.mixers
         made.average = Self.limited(weighted.x + weighted.y + weighted.z)
 
-        made.position = Self.position(Self.logOdds(made.average))
+        made.position = Self.position(min(max(Self.logOdds(made.average), -6), 6))
         let calibrated = Self.dot(SIMD8<Double>(calibration), made.position)
         made.calibrated = logisticSigmoid(min(max(calibrated, -bound.x), bound.x))
         made.probability = Self.limited(Double(last.x) * made.average + Double(last.y) * made.calibrated)
         return made
     }
 
-    /// How much each knot counts at `odds`: linear between two.
+    /// How much each knot counts at `odds`: it rises from the knot before to 1 and falls to the knot behind; the outer ones stay 1 outwards.
     @inline(__always)
     static func position(_ odds: Double) -> SIMD8<Double> {
-        let clamped = min(max(odds, knots[0]), knots[7])
-        var piece = 0
-        while piece < 6, clamped > knots[piece + 1] { piece += 1 }
-        let along = (clamped - knots[piece]) / (knots[piece + 1] - knots[piece])
-        var position = SIMD8<Double>()
-        position[piece] = 1 - along
-        position[piece + 1] = along
-        return position
+        let rising = (odds - SIMD8(-7, -6, -3, -1.5, -0.5, 0.5, 1.5, 3)) * SIMD8(1, 1.0 / 3, 1 / 1.5, 1, 1, 1, 1 / 1.5, 1.0 / 3)
+        let falling = (SIMD8(-3, -1.5, -0.5, 0.5, 1.5, 3, 6, 7) - odds) * SIMD8(1.0 / 3, 1 / 1.5, 1, 1, 1, 1 / 1.5, 1.0 / 3, 1)
+        let lower = rising.replacing(with: falling, where: falling .< rising)
+        return lower.replacing(with: 0, where: lower .< 0)
     }
 
     @inline(__always)

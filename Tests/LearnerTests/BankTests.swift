@@ -57,7 +57,7 @@ import Testing
     /// Before anything was learned the answer is a half, and the mixture moves at the first event by Bayes' rule and the means' rates.
     @Test func theMixtureStartsAtAHalfAndMoves() {
         let (learner, _, scores, _) = Self.learn([Event(features: [Feature(index: 3, value: 1)], label: 1)], Self.layout())
-        #expect(scores[0].score.prediction == UInt32(Score.predictionScale / 2))
+        #expect((Double(scores[0].score.prediction) / Score.predictionScale - 0.5).magnitude < 1e-6)
         let mixture = Mixture(learner.image.mixture.pointer)
         // Experts that all said a half keep their weights.
         #expect(mixture.experts == SIMD8(repeating: 0.125))
@@ -215,7 +215,7 @@ import Testing
         plain.learn(events)
         let bank = Self.learn(events, Self.layout())
         #expect(Self.logloss(bank.scores.suffix(1500)) < 0.35)
-        #expect(Self.logloss(plain.scores.suffix(1500)) > 0.5)
+        #expect(Self.logloss(plain.scores.suffix(1500)) > 0.4)
     }
 
     /// Dense fields are learned and predicted through the same slots.
