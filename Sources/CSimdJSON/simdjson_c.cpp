@@ -4,9 +4,11 @@
 
 #include <vector>
 
+#include "items.hpp"
 #include "keys.hpp"
 #include "text.hpp"
 
+using freshet::Items;
 using freshet::Key;
 using freshet::Keys;
 using freshet::Text;
@@ -14,12 +16,14 @@ using freshet::Text;
 struct fsj_decoder {
     Text text;
     Keys keys;
+    Items items_read;
     std::vector<fsj_value> values;
     std::vector<fsj_span> spans;
     uint32_t fields_max;
     uint64_t event = 0;
 
-    fsj_decoder(uint32_t count, uint32_t fields_max, uint32_t depth_max) : text(depth_max), values(count), fields_max(fields_max) {}
+    fsj_decoder(const uint8_t *reads, uint32_t count, uint32_t fields_max, uint32_t depth_max, uint32_t items_max)
+        : text(depth_max), items_read(reads, count, items_max), values(count), fields_max(fields_max) {}
 
     fsj_status malformed(const char *what, uint32_t token) {
         text.fail(what, text.at(token));
@@ -53,6 +57,7 @@ struct fsj_decoder {
         if (!text.load(bytes, size)) return FSJ_MALFORMED;
         if (*text.at(0) != '{') return other();
         std::memset(values.data(), 0, values.size() * sizeof(fsj_value));
+        items_read.clear();
         event++;
         uint32_t fields = 0;
         uint32_t previous = 0;
@@ -72,7 +77,12 @@ struct fsj_decoder {
             if (*text.at(token) != ':') return malformed("expected a colon", token);
             token++;
             if (key.slot >= 0) {
-                if (!text.read(token, values[size_t(key.slot)])) return FSJ_MALFORMED;
+                const bool container = uint8_t(*text.at(token) | 0x20) == '{';
+                if (__builtin_expect(container && items_read.wanted(key.slot), 0)) {
+                    if (!items_read.read(text, token, key.slot, values[size_t(key.slot)])) return FSJ_MALFORMED;
+                } else if (!text.read(token, values[size_t(key.slot)])) {
+                    return FSJ_MALFORMED;
+                }
             } else {
                 if (report.unknown_count++ == 0) unknown = number;
                 if (!text.skip(token)) return FSJ_MALFORMED;
@@ -148,8 +158,8 @@ struct fsj_decoder {
 };
 
 extern "C" fsj_decoder *fsj_create(
-    const char *names, const uint32_t *lengths, uint32_t count, uint32_t fields_max, uint32_t depth_max) {
-    auto *decoder = new fsj_decoder(count, fields_max, depth_max);
+    const char *names, const uint32_t *lengths, const uint8_t *reads, uint32_t count, uint32_t fields_max, uint32_t depth_max, uint32_t items_max) {
+    auto *decoder = new fsj_decoder(reads, count, fields_max, depth_max, items_max);
     for (uint32_t i = 0; i < count; names += lengths[i++])
         decoder->keys.add_read(reinterpret_cast<const uint8_t *>(names), lengths[i], int32_t(i));
     return decoder;
@@ -158,6 +168,12 @@ extern "C" fsj_decoder *fsj_create(
 extern "C" void fsj_destroy(fsj_decoder *decoder) { delete decoder; }
 
 extern "C" const fsj_value *fsj_values(const fsj_decoder *decoder) { return decoder->values.data(); }
+
+extern "C" const fsj_item *fsj_items(const fsj_decoder *decoder) { return decoder->items_read.items(); }
+
+extern "C" const float *fsj_floats(const fsj_decoder *decoder) { return decoder->items_read.floats(); }
+
+extern "C" const fsj_fault *fsj_faults(const fsj_decoder *decoder) { return decoder->items_read.faults(); }
 
 extern "C" fsj_status fsj_decode(fsj_decoder *decoder, const char *bytes, size_t length, fsj_report *report) {
     *report = {};

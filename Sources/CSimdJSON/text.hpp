@@ -79,9 +79,11 @@ public:
     }
 
     /// A value of any kind that nobody reads, from its first token to the one after it.
-    bool skip(uint32_t &token) {
-        uint64_t objects = 0;  // a bit for each open container: is it an object?
-        uint32_t depth = 1;    // the top-level object's own
+    ///
+    /// `outer` is how many containers are open around it.
+    bool skip(uint32_t &token, const uint32_t outer = 1) {
+        uint64_t objects = 0;  // a bit for each container that is open within: is it an object?
+        uint32_t depth = outer;
         const uint8_t *start;
         uint32_t size;
     value:
@@ -111,7 +113,7 @@ public:
         }
         token++;
     after:
-        if (depth == 1) return true;
+        if (depth == outer) return true;
         if (*at(token) == ',') {
             token++;
             if (objects & 1) goto key;
@@ -136,8 +138,11 @@ public:
         return token == stage1->n_structural_indexes ? true : fail("something follows the value", at(token));
     }
 
+    /// The value at a token within a container of the top-level object.
+    bool read_nested(uint32_t &token, fsj_value &value) { return read(token, value, 2); }
+
     /// The value at a token, kept.
-    __attribute__((always_inline)) bool read(uint32_t &token, fsj_value &value) {
+    __attribute__((always_inline)) bool read(uint32_t &token, fsj_value &value, const uint32_t outer = 1) {
         const uint8_t *start = at(token);
         switch (*start) {
         case '"': {
@@ -152,10 +157,10 @@ public:
         }
         case '{':
             value.kind = FSJ_OBJECT;
-            return skip(token);
+            return skip(token, outer);
         case '[':
             value.kind = FSJ_ARRAY;
-            return skip(token);
+            return skip(token, outer);
         case 't':
             value.kind = FSJ_TRUE;
             token++;

@@ -1,4 +1,4 @@
-// An image is everything that predicting reads: the quantized blocks and the moments. A learner changes one in place; a node
+// An image is everything that predicting reads: the quantized blocks, the moments and the mixture. A learner changes one in place; a node
 // holds two and swaps them. The hash is kept from the blocks that changed:
 //   - a block's old hash leaves the sum at its first change after `seal`, its new one enters at the next `seal`;
 //   - so between seals `touched` has exactly one bit for each block whose hash is missing from the sum.
@@ -10,9 +10,11 @@ import Records
 /// `@unchecked Sendable`: one owner changes it (a learner's thread, a node's follower); it is shared with readers only while nobody
 /// changes it, which `Serving` ensures by unique reference.
 public final class Image: @unchecked Sendable {
-    public let bits: Int
+    public let layout: ImageLayout
     public let blockCount: Int
     public let moments: Table<Moment>
+    /// What mixing the outputs needs; empty where there is nothing to mix.
+    public let mixture: Table<Float>
     @usableFromInline let table: Table<UInt8>
     @usableFromInline let blocks: UnsafeMutableRawPointer
     /// One bit a block: changed since the last seal, and since the last publication.
@@ -20,12 +22,13 @@ public final class Image: @unchecked Sendable {
     private let unpublished: Table<UInt64>
     @usableFromInline var sum: UInt128
 
-    /// All weights zero. `scaledCount` is the number of standardised numeric fields.
-    public init(bits: Int, scaledCount: Int) {
-        self.bits = bits
-        blockCount = Int8Block.count(bits: bits)
-        moments = Table(count: scaledCount)
-        table = Table(count: blockCount * Int8Block.byteCount)
+    /// All weights zero.
+    public init(_ layout: ImageLayout) {
+        self.layout = layout
+        blockCount = layout.blockCount
+        moments = Table(count: layout.scaledCount)
+        mixture = Table(count: layout.mixtureCount)
+        table = Table(count: blockCount * Block.byteCount)
         blocks = UnsafeMutableRawPointer(table.pointer)
         touched = Table(count: (blockCount + 63) / 64)
         unpublished = Table(count: touched.count)
@@ -35,9 +38,10 @@ public final class Image: @unchecked Sendable {
 
     /// The same content, with nothing marked as changed.
     public func copy() -> Image {
-        let other = Image(bits: bits, scaledCount: moments.count)
+        let other = Image(layout)
         other.table.mutableBytes.copyMemory(from: table.bytes)
         other.moments.mutableBytes.copyMemory(from: moments.bytes)
+        other.mixture.mutableBytes.copyMemory(from: mixture.bytes)
         other.rehash()
         return other
     }
@@ -45,28 +49,11 @@ public final class Image: @unchecked Sendable {
     /// The bytes of all blocks, in order.
     public var blockBytes: UnsafeRawBufferPointer { table.bytes }
 
-    // MARK: Predicting
-
-    /// Fills in the standardised numbers of an example; to be called before `margin`.
-    @inlinable @inline(__always)
-    public func resolve(_ scaled: UnsafeBufferPointer<Scaled>, into features: UnsafeMutablePointer<Feature>) {
-        for item in scaled {
-            features[Int(item.position)].value = moments.pointer[Int(item.slot)].standardize(item.raw) * item.multiplier
-        }
-    }
-
-    /// The linear predictor: the sum of weight times value in the order of the features.
-    @inlinable @inline(__always)
-    public func margin(_ features: UnsafeBufferPointer<Feature>) -> Float {
-        var sum: Float = 0
-        for feature in features {
-            let (block, lane) = Int8Block.locate(feature.index)
-            let line = blocks + block &* 64
-            let scale = line.load(as: Float.self)
-            let q = line.load(fromByteOffset: 4 &+ lane, as: Int8.self)
-            sum += Float(q) * scale * feature.value
-        }
-        return sum
+    /// The moments and the mixture, which are few: patches carry them whole.
+    public var head: ImageHead {
+        ImageHead(
+            moments: Array(UnsafeBufferPointer(start: moments.pointer, count: moments.count)),
+            mixture: Array(UnsafeBufferPointer(start: mixture.pointer, count: mixture.count)))
     }
 
     // MARK: Changing
@@ -89,17 +76,24 @@ public final class Image: @unchecked Sendable {
         for word in 0..<touched.count where touched.pointer[word] != 0 {
             unpublished.pointer[word] |= touched.pointer[word]
             Self.eachBit(of: touched.pointer[word], word) { block in
-                sum &+= ImageHash.block(UInt64(block), blocks + block * Int8Block.byteCount)
+                sum &+= ImageHash.block(UInt64(block), blocks + block * Block.byteCount)
             }
             touched.pointer[word] = 0
         }
         var total = sum
         for slot in 0..<moments.count {
             // The moments are hashed as blocks of their own, behind all indices that weights can have.
-            withUnsafeTemporaryAllocation(byteCount: Int8Block.byteCount, alignment: 8) { padded in
+            withUnsafeTemporaryAllocation(byteCount: Block.byteCount, alignment: 8) { padded in
                 padded.initializeMemory(as: UInt8.self, repeating: 0)
                 padded.storeBytes(of: moments.pointer[slot], as: Moment.self)
                 if let base = padded.baseAddress { total &+= ImageHash.block(1 << 40 + UInt64(slot), base) }
+            }
+        }
+        for start in stride(from: 0, to: mixture.count, by: 16) {
+            withUnsafeTemporaryAllocation(byteCount: Block.byteCount, alignment: 8) { padded in
+                padded.initializeMemory(as: UInt8.self, repeating: 0)
+                padded.copyMemory(from: UnsafeRawBufferPointer(rebasing: mixture.bytes[(start * 4)..<min(start * 4 + 64, mixture.byteCount)]))
+                if let base = padded.baseAddress { total &+= ImageHash.block(1 << 41 + UInt64(start), base) }
             }
         }
         return ImageHash(value: total)
@@ -120,7 +114,7 @@ public final class Image: @unchecked Sendable {
     public func rehash() -> ImageHash {
         sum = 0
         for block in 0..<blockCount {
-            sum &+= ImageHash.block(UInt64(block), blocks + block * Int8Block.byteCount)
+            sum &+= ImageHash.block(UInt64(block), blocks + block * Block.byteCount)
         }
         for word in 0..<touched.count {
             touched.pointer[word] = 0
@@ -129,23 +123,23 @@ public final class Image: @unchecked Sendable {
         return seal()
     }
 
-    /// Replaces all content. `blocks` must have `blockCount * 64` bytes and `moments` as many values as the image has.
-    public func replace(blocks: UnsafeRawBufferPointer, moments: [Moment]) throws(FormatError) -> ImageHash {
-        guard blocks.count == table.byteCount, moments.count == self.moments.count else {
+    /// Replaces all content. `blocks` must have `blockCount * 64` bytes, and the head as many values as the image has.
+    public func replace(blocks: UnsafeRawBufferPointer, head: ImageHead) throws(FormatError) -> ImageHash {
+        guard blocks.count == table.byteCount, fits(head) else {
             throw FormatError(
-                "an image of \(blocks.count) bytes and \(moments.count) moments where \(table.byteCount) and \(self.moments.count) belong")
+                "an image of \(blocks.count) bytes and \(head.description) where \(table.byteCount) and \(self.head.description) belong")
         }
         table.mutableBytes.copyMemory(from: blocks)
-        for (slot, moment) in moments.enumerated() { self.moments.pointer[slot] = moment }
+        write(head)
         return rehash()
     }
 
-    /// Applies a patch: writes `blocks[64 * i ..< 64 * (i + 1)]` to the block with index `indices[i]`, replaces the moments, and returns the new
+    /// Applies a patch: writes `blocks[64 * i ..< 64 * (i + 1)]` to the block with index `indices[i]`, replaces the head, and returns the new
     /// hash, for the caller to compare with the patch's. Throws, and has changed nothing, where the patch is not for an image of this size.
-    public func apply(indices: [UInt32], blocks: [UInt8], moments: [Moment]) throws(FormatError) -> ImageHash {
-        guard blocks.count == indices.count * Int8Block.byteCount, moments.count == self.moments.count else {
+    public func apply(indices: [UInt32], blocks: [UInt8], head: ImageHead) throws(FormatError) -> ImageHash {
+        guard blocks.count == indices.count * Block.byteCount, fits(head) else {
             throw FormatError(
-                "a patch of \(indices.count) blocks, \(blocks.count) bytes and \(moments.count) moments for an image with \(self.moments.count) moments")
+                "a patch of \(indices.count) blocks, \(blocks.count) bytes and \(head.description) for an image with \(self.head.description)")
         }
         if let wrong = indices.first(where: { Int($0) >= blockCount }) {
             throw FormatError("a patch for block \(wrong) of an image that has \(blockCount)")
@@ -153,11 +147,18 @@ public final class Image: @unchecked Sendable {
         blocks.withUnsafeBytes { bytes in
             guard let base = bytes.baseAddress else { return }
             for (position, index) in indices.enumerated() {
-                change(block: Int(index)).copyMemory(from: base + position * Int8Block.byteCount, byteCount: Int8Block.byteCount)
+                change(block: Int(index)).copyMemory(from: base + position * Block.byteCount, byteCount: Block.byteCount)
             }
         }
-        for (slot, moment) in moments.enumerated() { self.moments.pointer[slot] = moment }
+        write(head)
         return seal()
+    }
+
+    private func fits(_ head: ImageHead) -> Bool { head.moments.count == moments.count && head.mixture.count == mixture.count }
+
+    private func write(_ head: ImageHead) {
+        for (slot, moment) in head.moments.enumerated() { moments.pointer[slot] = moment }
+        for (slot, value) in head.mixture.enumerated() { mixture.pointer[slot] = value }
     }
 
     @inline(__always)
@@ -168,4 +169,17 @@ public final class Image: @unchecked Sendable {
             rest &= rest &- 1
         }
     }
+}
+
+/// What an image holds beside its blocks.
+public struct ImageHead: Sendable, Equatable, CustomStringConvertible {
+    public var moments: [Moment]
+    public var mixture: [Float]
+
+    public init(moments: [Moment] = [], mixture: [Float] = []) {
+        self.moments = moments
+        self.mixture = mixture
+    }
+
+    public var description: String { "\(moments.count) moments\(mixture.isEmpty ? "" : ", \(mixture.count) mixture numbers")" }
 }

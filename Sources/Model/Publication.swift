@@ -15,8 +15,8 @@ import Records
 public struct Publication: Sendable, Equatable {
     public enum Content: Sendable, Equatable {
         /// Blocks as they are after this publication: `blocks[64 * i ..< 64 * (i + 1)]` is the block with index `indices[i]`.
-        case patch(base: UInt64, baseHash: ImageHash, indices: [UInt32], blocks: [UInt8], moments: [Moment])
-        case image(bits: Int, blocks: [UInt8], moments: [Moment])
+        case patch(base: UInt64, baseHash: ImageHash, indices: [UInt32], blocks: [UInt8], head: ImageHead)
+        case image(blocks: [UInt8], head: ImageHead)
         /// The publication can be had only as a whole image.
         case notice
     }
@@ -51,7 +51,7 @@ public struct Publication: Sendable, Equatable {
     }
 
     public static let partBytesMaximum = 512 << 10
-    /// No image is larger: 2^30 weights of any kind fit.
+    /// No image is larger.
     static let bodyBytesMaximum = 5 << 30
 
     private enum Kind: UInt8 { case patch = 1, image, notice }
@@ -96,20 +96,22 @@ public struct Publication: Sendable, Equatable {
 
     private var body: [UInt8] {
         var writer = ByteWriter()
-        func append(_ moments: [Moment]) {
-            writer.append(UInt32(moments.count))
-            for moment in moments {
+        func append(_ head: ImageHead) {
+            writer.append(UInt32(head.moments.count))
+            for moment in head.moments {
                 writer.append(moment.count)
                 writer.append(moment.mean)
                 writer.append(moment.squares)
             }
+            writer.append(UInt32(head.mixture.count))
+            for value in head.mixture { writer.append(value.bitPattern) }
         }
         switch content {
-        case .patch(let base, let baseHash, let indices, let blocks, let moments):
-            writer = ByteWriter(capacity: blocks.count + indices.count * 2 + moments.count * 24 + 64)
+        case .patch(let base, let baseHash, let indices, let blocks, let head):
+            writer = ByteWriter(capacity: blocks.count + indices.count * 2 + head.moments.count * 24 + head.mixture.count * 4 + 64)
             writer.append(base)
             writer.append(baseHash.value)
-            append(moments)
+            append(head)
             writer.append(UInt32(indices.count))
             var previous: UInt32 = 0
             for index in indices {  // ascending, so the differences are small
@@ -117,10 +119,10 @@ public struct Publication: Sendable, Equatable {
                 previous = index
             }
             blocks.withUnsafeBytes { writer.append(raw: $0) }
-        case .image(let bits, let blocks, let moments):
-            writer = ByteWriter(capacity: blocks.count + moments.count * 24 + 16)
-            writer.append(UInt8(bits))
-            append(moments)
+        case .image(let blocks, let head):
+            writer = ByteWriter(capacity: blocks.count + head.moments.count * 24 + head.mixture.count * 4 + 16)
+            append(head)
+            writer.append(UInt32(blocks.count / Block.byteCount))
             blocks.withUnsafeBytes { writer.append(raw: $0) }
         case .notice:
             break
@@ -138,7 +140,7 @@ public struct Publication: Sendable, Equatable {
         followOffset = header.followOffset
         content = try body.withUnsafeBytes { bytes in
             var reader = ByteReader(bytes)
-            func moments() throws -> [Moment] {
+            func head() throws -> ImageHead {
                 let count = try reader.count(maximum: reader.remaining / 24)
                 var moments: [Moment] = []
                 for _ in 0..<count {
@@ -148,14 +150,16 @@ public struct Publication: Sendable, Equatable {
                     moment.squares = try reader.double()
                     moments.append(moment)
                 }
-                return moments
+                var mixture: [Float] = []
+                for _ in 0..<(try reader.count(maximum: reader.remaining / 4)) { mixture.append(Float(bitPattern: try reader.integer())) }
+                return ImageHead(moments: moments, mixture: mixture)
             }
             switch Kind(rawValue: header.kind) {
             case .patch:
                 let base: UInt64 = try reader.integer()
                 let baseHash = ImageHash(value: try reader.integer())
-                let moments = try moments()
-                let count = try reader.count(maximum: reader.remaining / (Int8Block.byteCount + 1))
+                let head = try head()
+                let count = try reader.count(maximum: reader.remaining / (Block.byteCount + 1))
                 var indices: [UInt32] = []
                 indices.reserveCapacity(count)
                 var previous: UInt64 = 0
@@ -167,16 +171,15 @@ public struct Publication: Sendable, Equatable {
                     previous += step
                     indices.append(UInt32(previous))
                 }
-                let blocks = [UInt8](try reader.raw(count: count * Int8Block.byteCount))
+                let blocks = [UInt8](try reader.raw(count: count * Block.byteCount))
                 try reader.expectEnd()
-                return .patch(base: base, baseHash: baseHash, indices: indices, blocks: blocks, moments: moments)
+                return .patch(base: base, baseHash: baseHash, indices: indices, blocks: blocks, head: head)
             case .image:
-                let bits = Int(try reader.integer(UInt8.self))
-                guard (1...30).contains(bits) else { throw FormatError("an image of 2^\(bits) weights") }
-                let moments = try moments()
-                let blocks = [UInt8](try reader.raw(count: Int8Block.count(bits: bits) * Int8Block.byteCount))
+                let head = try head()
+                let count = try reader.count(maximum: reader.remaining / Block.byteCount)
+                let blocks = [UInt8](try reader.raw(count: count * Block.byteCount))
                 try reader.expectEnd()
-                return .image(bits: bits, blocks: blocks, moments: moments)
+                return .image(blocks: blocks, head: head)
             case .notice:
                 try reader.expectEnd()
                 return .notice
@@ -195,8 +198,8 @@ public struct PublicationMessage: Sendable, Equatable {
 }
 
 struct PublicationHeader: Equatable {
-    /// "FRS1": the format's number is its last character.
-    static let magic: UInt32 = 0x3153_5246
+    /// "FRS2": the format's number is its last character.
+    static let magic: UInt32 = 0x3253_5246
     static let checkSeed: UInt64 = 0x7075_626c_6973_6800
 
     var kind: UInt8

@@ -1,7 +1,7 @@
 // CSV (RFC 4180) as events. A cell has no type, so the plan says what it becomes:
 //
 // - an empty cell, quoted or not: null
-// - of a field that the plan reads as categorical or as deduplication key: a string, unless the schema allows no string there
+// - of a field that the plan reads as categorical, text, category label or deduplication key: a string, unless the schema allows no string there
 // - else a valid JSON number, true or false: as written
 // - else a string
 //
@@ -149,9 +149,15 @@ extension EventPlan {
     /// Whether a cell of this field becomes a string even if it looks like a number.
     fileprivate func readsAsText(_ field: String) -> Bool {
         guard let index = slots.firstIndex(where: { $0.name == field }) else { return false }
-        let slot = slots[index]
-        guard slot.use == .categorical || (slot.use == .none && index == deduplicateSlot) else { return false }
-        guard slot.rule >= 0, let types = schema?.rules[slot.rule].types else { return true }
+        let reading = slots[index].reading
+        switch reading.use {
+        case .categorical, .text: break
+        case .none where index == deduplicateSlot: break
+        case .none where index == labelSlot:
+            guard case .category = label?.kind else { return false }
+        default: return false
+        }
+        guard reading.rule >= 0, let types = schema?.rules[Int(reading.rule)].types else { return true }
         return types.contains("string")
     }
 }

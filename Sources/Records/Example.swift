@@ -1,7 +1,10 @@
 // What decoding makes of events, in flat buffers that are used again and again: steady state allocates nothing.
 //
 // An example's features and scaled numbers are contiguous in the batch's buffers. Their order is the order of summation, and depends on the plan
-// only, never on the order of keys in the JSON: the constant; then what needs no standardising, then what does, each in order of declaration.
+// only, never on the order of keys in the JSON: the constant; then what needs no standardising, then what does, each in order of declaration. Within
+// one definition: n-grams by order, words before characters, and then as they stand in the text; items and members as they stand in the event.
+//
+// Dense vectors are beside that: an example's spans are in order of declaration, and their values are not hashed.
 
 /// One weight's index and its input. 8 bytes.
 public struct Feature: BitwiseCopyable, Sendable, Equatable {
@@ -36,6 +39,19 @@ public struct Scaled: BitwiseCopyable, Sendable, Equatable {
     }
 }
 
+/// One dense vector of an example; as many values as its field's size in the plan.
+public struct DenseSpan: BitwiseCopyable, Sendable, Equatable {
+    /// Which of the plan's `denseFields` it is.
+    public var field: UInt32
+    /// Where its values begin in the batch's `dense`.
+    public var valuesStart: UInt32
+
+    public init(field: UInt32, valuesStart: UInt32) {
+        self.field = field
+        self.valuesStart = valuesStart
+    }
+}
+
 /// One event, decoded or refused.
 public struct Example: BitwiseCopyable, Sendable, Equatable {
     /// `time` of an event that has none.
@@ -49,19 +65,24 @@ public struct Example: BitwiseCopyable, Sendable, Equatable {
     public var time: Int64
     /// The hash of the deduplication key; 0 if there is none.
     public var key: UInt64
-    /// 0 or 1; 0 when no label was asked for.
+    /// What `LabelKind` says; 0 when no label was asked for.
     public var label: Float
+    /// The event's importance, 0 to `EventPlan.weightMaximum`; 1 if the event says nothing of it, or no label was asked for.
     public var weight: Float
     public var featuresStart: UInt32
     public var featuresCount: UInt32
     public var scaledStart: UInt32
     public var scaledCount: UInt32
+    /// Counted in the batch's `denseSpans`.
+    public var denseStart: UInt32
+    public var denseCount: UInt32
     /// -1 for a good event, else the index in the batch's refusals.
     public var refusal: Int32
 
     public init(
         offset: Int64, bytesHash: UInt64 = 0, time: Int64 = Example.noTime, key: UInt64 = 0, label: Float = 0, weight: Float = 1,
-        featuresStart: UInt32 = 0, featuresCount: UInt32 = 0, scaledStart: UInt32 = 0, scaledCount: UInt32 = 0, refusal: Int32 = -1
+        featuresStart: UInt32 = 0, featuresCount: UInt32 = 0, scaledStart: UInt32 = 0, scaledCount: UInt32 = 0, denseStart: UInt32 = 0, denseCount: UInt32 = 0,
+        refusal: Int32 = -1
     ) {
         self.offset = offset
         self.bytesHash = bytesHash
@@ -73,6 +94,8 @@ public struct Example: BitwiseCopyable, Sendable, Equatable {
         self.featuresCount = featuresCount
         self.scaledStart = scaledStart
         self.scaledCount = scaledCount
+        self.denseStart = denseStart
+        self.denseCount = denseCount
         self.refusal = refusal
     }
 }
@@ -84,6 +107,8 @@ public final class ExampleBatch {
     private var exampleStorage = GrowableBuffer<Example>()
     private var featureStorage = GrowableBuffer<Feature>()
     private var scaledStorage = GrowableBuffer<Scaled>()
+    private var spanStorage = GrowableBuffer<DenseSpan>()
+    private var denseStorage = GrowableBuffer<Float>()
     /// The refused events' reasons, in the order of the examples.
     public private(set) var refusals: [Refusal] = []
     /// How many fields of the events nobody named.
@@ -95,6 +120,8 @@ public final class ExampleBatch {
         exampleStorage.deallocate()
         featureStorage.deallocate()
         scaledStorage.deallocate()
+        spanStorage.deallocate()
+        denseStorage.deallocate()
     }
 
     /// The number of examples, refused ones included.
@@ -103,12 +130,17 @@ public final class ExampleBatch {
     public var examples: UnsafeMutableBufferPointer<Example> { exampleStorage.elements }
     public var features: UnsafeMutableBufferPointer<Feature> { featureStorage.elements }
     public var scaled: UnsafeMutableBufferPointer<Scaled> { scaledStorage.elements }
+    public var denseSpans: UnsafeMutableBufferPointer<DenseSpan> { spanStorage.elements }
+    /// The values of all dense vectors.
+    public var dense: UnsafeMutableBufferPointer<Float> { denseStorage.elements }
 
     /// Empties the batch and keeps its memory.
     public func removeAll() {
         exampleStorage.count = 0
         featureStorage.count = 0
         scaledStorage.count = 0
+        spanStorage.count = 0
+        denseStorage.count = 0
         refusals.removeAll(keepingCapacity: true)
         unknownFields = 0
     }
@@ -128,6 +160,8 @@ public final class ExampleBatch {
         example.scaledStart = UInt32(truncatingIfNeeded: scaledStorage.count)
         example.featuresCount = 0
         example.scaledCount = 0
+        example.denseStart = UInt32(truncatingIfNeeded: spanStorage.count)
+        example.denseCount = 0
         refusals.append(refusal)
         append(example)
     }
@@ -138,8 +172,10 @@ public final class ExampleBatch {
         refusals.append(refusal)
     }
 
-    /// Appends features and scaled numbers and then an example over them: for tests and generators.
-    public func append(_ example: Example, features: [Feature], scaled: [Scaled] = []) {
+    /// Appends features, scaled numbers and dense vectors, and then an example over them: for tests and generators.
+    ///
+    /// - Parameter dense: each with its ordinal among the plan's `denseFields` and as many values as that says.
+    public func append(_ example: Example, features: [Feature], scaled: [Scaled] = [], dense: [(field: UInt32, values: [Float])] = []) {
         var example = example
         example.featuresStart = UInt32(truncatingIfNeeded: featureStorage.count)
         example.featuresCount = UInt32(truncatingIfNeeded: features.count)
@@ -149,6 +185,9 @@ public final class ExampleBatch {
         for (index, feature) in features.enumerated() { room.features[index] = feature }
         for (index, number) in scaled.enumerated() { room.scaled[index] = number }
         advance(features: features.count, scaled: scaled.count)
+        example.denseStart = UInt32(truncatingIfNeeded: spanStorage.count)
+        example.denseCount = UInt32(truncatingIfNeeded: dense.count)
+        for vector in dense { vector.values.withUnsafeBufferPointer { appendDense(field: vector.field, $0) } }
         append(example)
     }
 
@@ -157,6 +196,17 @@ public final class ExampleBatch {
         featureStorage.reserve(features)
         scaledStorage.reserve(scaled)
         return (featureStorage.base + featureStorage.count, scaledStorage.base + scaledStorage.count)
+    }
+
+    /// Appends one dense vector, of the example that comes next.
+    func appendDense(field: UInt32, _ values: UnsafeBufferPointer<Float>) {
+        spanStorage.reserve(1)
+        spanStorage.base[spanStorage.count] = DenseSpan(field: field, valuesStart: UInt32(truncatingIfNeeded: denseStorage.count))
+        spanStorage.count += 1
+        guard let base = values.baseAddress else { return }
+        denseStorage.reserve(values.count)
+        (denseStorage.base + denseStorage.count).update(from: base, count: values.count)
+        denseStorage.count += values.count
     }
 
     /// Counts what was written into the room reserved.
@@ -192,6 +242,13 @@ struct GrowableBuffer<Element: BitwiseCopyable> {
         base.deallocate()
         base = fresh
         capacity = larger
+    }
+
+    /// Room must have been reserved.
+    @inline(__always)
+    mutating func append(_ element: Element) {
+        base[count] = element
+        count += 1
     }
 
     func deallocate() { base.deallocate() }

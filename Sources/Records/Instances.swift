@@ -18,7 +18,7 @@ public func splitInstances(
     let example = "a request is {\"instances\": [{\"field\": value, ...}, ...]}"
     guard request.count > 0, let bytes = request.baseAddress else { throw .request("the request is empty; \(example)") }
     guard request.count < Int(UInt32.max) else { throw .request("the request has 4 GiB or more") }
-    let json = fsj_create("", nil, 0, UInt32(EventDecoder.fieldsMaximum), UInt32(EventDecoder.depthMaximum))
+    let json = fsj_create("", nil, nil, 0, UInt32(EventDecoder.fieldsMaximum), UInt32(EventDecoder.depthMaximum), 0)
     defer { fsj_destroy(json) }
     var report = fsj_report()
     var items: UnsafePointer<fsj_span>?

@@ -10,7 +10,9 @@ public enum RefusalReason: String, Sendable, CaseIterable {
     case tooLarge = "too_large"
     /// Not JSON by RFC 8259 in UTF-8, anywhere in the value; a lone surrogate and nesting beyond `EventDecoder.depthMaximum` count as malformed.
     case malformedJSON = "malformed_json"
-    /// The event has a key twice, whether or not anybody reads it.
+    /// More features than `EventPlan.featuresMaximum`.
+    case tooManyFeatures = "too_many_features"
+    /// The event has a key twice, whether or not anybody reads it; or an object that is read as a weighted map has.
     case duplicateKey = "duplicate_key"
     /// JSON, but not an object.
     case notAnObject = "not_an_object"

@@ -100,6 +100,17 @@ extension fsj_value {
     /// The text of an integer, which JSON has in one form only, but for -0.
     var integerBytes: UnsafeRawBufferPointer { integer == 0 ? fsj_value.bytes(of: "0") : bytes }
 
+    /// The text of a categorical value; nil if it cannot be one.
+    var categoricalBytes: UnsafeRawBufferPointer? {
+        switch fsj_kind(kind) {
+        case FSJ_STRING, FSJ_BIG_INTEGER: bytes
+        case FSJ_INTEGER: integerBytes
+        case FSJ_TRUE: fsj_value.bytes(of: "true")
+        case FSJ_FALSE: fsj_value.bytes(of: "false")
+        default: nil
+        }
+    }
+
     static func bytes(of text: StaticString) -> UnsafeRawBufferPointer { .init(start: text.utf8Start, count: text.utf8CodeUnitCount) }
 
     var isNumber: Bool {
@@ -141,4 +152,9 @@ func shortened(_ bytes: UnsafeRawBufferPointer, to maximum: Int) -> String {
     var count = maximum
     while count > 0, bytes[count] & 0xc0 == 0x80 { count -= 1 }
     return String(decoding: bytes[..<count], as: UTF8.self) + "…"
+}
+
+func shortened(_ text: String, to maximum: Int) -> String {
+    var text = text
+    return text.withUTF8 { shortened(UnsafeRawBufferPointer($0), to: maximum) }
 }

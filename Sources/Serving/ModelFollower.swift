@@ -101,7 +101,7 @@ final class ModelFollower: Sendable {
             self.owner = owner
             model = owner.host.model
             follower = Follower(meaning: model.meaning)
-            writer = ImageWriter(slot: owner.host.slot, bits: model.plan.bits, scaledCount: model.plan.scaledNames.count)
+            writer = ImageWriter(slot: owner.host.slot, layout: model.layout)
         }
 
         var versions: String { model.topic + ".versions" }

@@ -59,44 +59,42 @@ package struct ImageWriter: ~Copyable {
     static let readerWaitMillisecondsMax = 50
 
     private let slot: ModelSlot
-    private let bits: Int
-    private let scaledCount: Int
+    private let layout: ImageLayout
     private var served: ServedImage?
     private var spare: ServedImage?
     private var spareImage: Image?
     /// The patch that makes the spare equal to the served image; nil if only copying does.
     private var lag: Publication?
 
-    /// For images of 2^bits weights and `scaledCount` moments.
-    package init(slot: ModelSlot, bits: Int, scaledCount: Int) {
+    package init(slot: ModelSlot, layout: ImageLayout) {
         self.slot = slot
-        self.bits = bits
-        self.scaledCount = scaledCount
+        self.layout = layout
     }
 
     /// Loads a whole image and swaps it in. Throws, and what is served stays, if it is for another model or its hash is not as it says.
     package mutating func load(_ publication: Publication) throws {
-        guard case .image(let bits, let blocks, let moments) = publication.content else {
+        guard case .image(let blocks, let head) = publication.content else {
             throw ServingError("publication \(publication.sequence) is not a whole image")
         }
-        guard bits == self.bits else {
-            throw ServingError("image \(publication.sequence) has 2^\(bits) weights, the pipeline's model 2^\(self.bits)")
+        guard blocks.count == layout.blockCount * Block.byteCount else {
+            throw ServingError(
+                "image \(publication.sequence) has \(blocks.count / Block.byteCount) blocks, the pipeline's model \(layout.blockCount)")
         }
-        let image = takeSpare() ?? Image(bits: bits, scaledCount: scaledCount)
+        let image = takeSpare() ?? Image(layout)
         lag = nil
-        let hash = try blocks.withUnsafeBytes { try image.replace(blocks: $0, moments: moments) }
+        let hash = try blocks.withUnsafeBytes { try image.replace(blocks: $0, head: head) }
         try verify(hash, publication)
         swap(image, publication)
     }
 
     /// Applies a patch to what is served and swaps the result in. Throws, and what is served stays, if the result has another hash.
     package mutating func apply(_ publication: Publication) throws {
-        guard case .patch(_, _, let indices, let blocks, let moments) = publication.content, let served else {
+        guard case .patch(_, _, let indices, let blocks, let head) = publication.content, let served else {
             throw ServingError("publication \(publication.sequence) is not a patch to what is served")
         }
         let image = try levelSpare(with: served)
         lag = nil
-        try verify(try image.apply(indices: indices, blocks: blocks, moments: moments), publication)
+        try verify(try image.apply(indices: indices, blocks: blocks, head: head), publication)
         swap(image, publication)
         lag = publication
     }
@@ -116,14 +114,12 @@ package struct ImageWriter: ~Copyable {
     /// An image with the served content, that nobody else holds.
     private mutating func levelSpare(with served: ServedImage) throws -> Image {
         guard let image = takeSpare() else { return served.image.copy() }
-        if let lag, case .patch(_, _, let indices, let blocks, let moments) = lag.content,
-            try image.apply(indices: indices, blocks: blocks, moments: moments) == served.position.hash
+        if let lag, case .patch(_, _, let indices, let blocks, let head) = lag.content,
+            try image.apply(indices: indices, blocks: blocks, head: head) == served.position.hash
         {
             return image
         }
-        var level: [Moment] = []
-        for slot in 0..<served.image.moments.count { level.append(served.image.moments.pointer[slot]) }
-        guard try image.replace(blocks: served.image.blockBytes, moments: level) == served.position.hash else {
+        guard try image.replace(blocks: served.image.blockBytes, head: served.image.head) == served.position.hash else {
             throw ServingError("the served image \(served.position.sequence) no longer has its hash: memory was damaged")
         }
         return image

@@ -29,7 +29,7 @@ final class ModelHost: Sendable {
 
     init(_ model: ServedModel) {
         self.model = model
-        predictor = Predictor(plan: model.plan)
+        predictor = Predictor(plan: model.plan, link: model.link)
     }
 
     var status: ModelStatus { statusBox.withLock { $0 } }

@@ -79,9 +79,9 @@ struct NodeRoutes: Sendable {
             return Response(.serviceUnavailable, error: "model \(host.model.name) has no image yet: \(host.status.explanation)")
         }
         do {
-            let probabilities = try body.withUnsafeReadableBytes { try host.predictor.predict($0, with: served) }
-            host.update { $0.predictions += UInt64(probabilities.count) }
-            var response = Response(.ok, Predictor.answer(probabilities, model: host.model.name, version: served.version))
+            let predictions = try body.withUnsafeReadableBytes { try host.predictor.predict($0, with: served) }
+            host.update { $0.predictions += UInt64(predictions.count) }
+            var response = Response(.ok, Predictor.answer(predictions, model: host.model.name, version: served.version))
             if let header = HTTPFields.Element.Name(NodeClient.versionHeader) { response.headers[header] = String(served.version) }
             return response
         } catch {

@@ -23,13 +23,17 @@ final class Predictor: Sendable {
     }
 
     private let plan: EventPlan
+    private let link: Link
     private let idle = Mutex<[Buffers]>([])
 
-    init(plan: EventPlan) { self.plan = plan }
+    init(plan: EventPlan, link: Link) {
+        self.plan = plan
+        self.link = link
+    }
 
-    /// The probabilities of a request's instances, in their order.
+    /// The predictions of a request's instances, in their order: each a number, or for categories the probability of each.
     /// - Throws: `ServingError` or `RecordsError` that tells the client what is wrong with the request.
-    func predict(_ request: UnsafeRawBufferPointer, with served: ServedImage) throws -> [Double] {
+    func predict(_ request: UnsafeRawBufferPointer, with served: ServedImage) throws -> [[Double]] {
         let buffers = idle.withLock { $0.popLast() } ?? Buffers(plan)
         defer {
             buffers.batch.removeAll()
@@ -48,33 +52,31 @@ final class Predictor: Sendable {
             throw ServingError("instances[\(bad?.offset ?? 0)]\(field): \(refusal.detail)")
         }
         // The image must not be written to until the last prediction: the writer looks at this reference.
-        return try withExtendedLifetime(served) { try Self.predict(batch, served.image) }
+        return try withExtendedLifetime(served) { try predict(batch, served.image) }
     }
 
-    private static func predict(_ batch: ExampleBatch, _ image: Image) throws -> [Double] {
-        let features = batch.features
-        if let base = features.baseAddress { image.resolve(UnsafeBufferPointer(batch.scaled), into: base) }
-        var probabilities: [Double] = []
-        probabilities.reserveCapacity(batch.count)
-        for example in batch.examples {
-            let start = Int(example.featuresStart)
-            let margin = image.margin(UnsafeBufferPointer(rebasing: features[start..<start + Int(example.featuresCount)]))
-            guard margin.isFinite else {
+    private func predict(_ batch: ExampleBatch, _ image: Image) throws -> [[Double]] {
+        if let base = batch.features.baseAddress { image.resolve(UnsafeBufferPointer(batch.scaled), into: base) }
+        return try batch.examples.map { example in
+            guard let prediction = image.predict(example, of: batch, link: link) else {
                 throw ServingError("instances[\(example.offset)]: its numbers are so large that the prediction is not finite")
             }
-            probabilities.append(logisticSigmoid(Double(margin)))
+            return prediction
         }
-        return probabilities
     }
 
     /// The answer in the V1 protocol of KServe: https://kserve.github.io/website/docs/concepts/architecture/data-plane/v1-protocol
-    /// Each probability is the shortest text that reads back to the same Double.
-    static func answer(_ probabilities: [Double], model: String, version: UInt64) -> [UInt8] {
+    /// Each number is the shortest text that reads back to the same Double; categories' probabilities are a list.
+    static func answer(_ predictions: [[Double]], model: String, version: UInt64) -> [UInt8] {
         var text = "{\"predictions\":["
-        text.reserveCapacity(probabilities.count * 22 + 80)
-        for (index, probability) in probabilities.enumerated() {
+        text.reserveCapacity(predictions.count * 22 + 80)
+        for (index, prediction) in predictions.enumerated() {
             if index > 0 { text += "," }
-            text += probability.description
+            if prediction.count == 1 {
+                text += prediction[0].description
+            } else {
+                text += "[\(prediction.map(\.description).joined(separator: ","))]"
+            }
         }
         text += "],\"model_name\":\(jsonString(model)),\"model_version\":\"\(version)\"}"
         return Array(text.utf8)

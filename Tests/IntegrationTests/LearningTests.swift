@@ -101,10 +101,7 @@ extension Integration {
                         }
                         let image = machine.learner.image
                         image.resolve(UnsafeBufferPointer(asked.scaled), into: try #require(asked.features.baseAddress))
-                        let here = asked.examples.map { example in
-                            let range = Int(example.featuresStart)..<Int(example.featuresStart + example.featuresCount)
-                            return logisticSigmoid(Double(image.margin(UnsafeBufferPointer(rebasing: asked.features[range]))))
-                        }
+                        let here = asked.examples.compactMap { image.predict($0, of: asked, link: .logistic)?.first }
                         #expect(here.map(\.bitPattern) == answer.predictions.map(\.bitPattern), "version \(version)")
                         compared += here.count
                     }

@@ -37,7 +37,7 @@ struct Trained {
     var scores: [ScoredExample] = []
 
     init(bits: Int = 10, scaledCount: Int = 0, _ optimizer: OptimizerDefinition = .sgd(rate: 1)) {
-        learner = OnlineLearner(bits: bits, scaledCount: scaledCount, optimizer: optimizer)
+        learner = OnlineLearner(ImageLayout(bits: bits, scaledCount: scaledCount), optimizer: optimizer)
     }
 
     /// Returns the batch, in which refusals are marked.
@@ -66,7 +66,7 @@ struct Trained {
     }
 
     func resident(_ index: Int) -> (scale: Float, code: Int8) {
-        let (block, lane) = Int8Block.locate(UInt32(index))
+        let (block, lane) = learner.image.layout.locate(index)
         let bytes = learner.image.blockBytes
         return (
             bytes.loadUnaligned(fromByteOffset: block * 64, as: Float.self),

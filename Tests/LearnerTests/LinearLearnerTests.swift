@@ -34,7 +34,7 @@ import Testing
             let batch = ExampleBatch([event])
             let served = trained.learner.image.copy()
             if let base = batch.features.baseAddress { served.resolve(UnsafeBufferPointer(batch.scaled), into: base) }
-            let margin = served.margin(UnsafeBufferPointer(batch.features))
+            let margin = served.margin(Int8Symmetric.self, batch.inputs(of: batch.examples[0]))
             trained.learn([event])
             #expect(
                 trained.scores.last?.score
@@ -179,7 +179,7 @@ import Testing
         var trained = Trained(bits: 12, .sgd(rate: 0.01))
         #expect(trained.learn([]).isEmpty)
         trained.learn([Event(features: [], label: 1)])
-        #expect(trained.scores.count == 1 && trained.learner.image.seal() == Image(bits: 12, scaledCount: 0).seal())
+        #expect(trained.scores.count == 1 && trained.learner.image.seal() == Image(ImageLayout(bits: 12, scaledCount: 0)).seal())
         trained.learn([Event(features: (0..<4000).map { Feature(index: $0, value: 1) }, label: 1)])
         #expect((0..<4000).allSatisfy { trained.learner.master($0) == 0.005 })
         let state = trained.encoded

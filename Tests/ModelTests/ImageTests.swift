@@ -5,11 +5,18 @@ import Records
 import TestSupport
 import Testing
 
+/// The margin of an example with these features.
+func margin(_ image: Image, _ features: [Feature]) -> Float {
+    let batch = ExampleBatch()
+    batch.append(Example(offset: 0), features: features)
+    return image.margin(Int8Symmetric.self, batch.inputs(of: batch.examples[0]))
+}
+
 @Suite struct ImageTests {
     /// Protects the layout (scale, then 60 codes) and the order of summation: the margin's bits, not only its value.
     @Test func marginIsTheSumInOrder() {
         var random = SeededGenerator(1)
-        let image = Image(bits: 10, scaledCount: 0)
+        let image = Image(ImageLayout(bits: 10, scaledCount: 0))
         var scales: [Float] = []
         var codes: [Int8] = []
         for block in 0..<image.blockCount {
@@ -26,21 +33,21 @@ import Testing
             for feature in features {
                 expected += Float(codes[Int(feature.index)]) * scales[Int(feature.index) / 60] * feature.value
             }
-            #expect(features.withUnsafeBufferPointer { image.margin($0) } == expected)
+            #expect(margin(image, features) == expected)
         }
-        #expect([Feature(index: 1023, value: 1)].withUnsafeBufferPointer { image.margin($0) } == Float(codes[1023]) * scales[17])
+        #expect(margin(image, [Feature(index: 1023, value: 1)]) == Float(codes[1023]) * scales[17])
     }
 
     @Test(arguments: [(1, 1), (6, 2), (10, 18), (22, 69906)])
     func everyWeightHasABlock(bits: Int, blocks: Int) {
-        #expect(Int8Block.count(bits: bits) == blocks)
-        let last = Int8Block.locate(UInt32((1 << bits) - 1))
+        #expect(ImageLayout(bits: bits).blockCount == blocks)
+        let last = ImageLayout(bits: bits).locate((1 << bits) - 1)
         #expect(last.block == blocks - 1 && (0..<60).contains(last.lane))
     }
 
     /// Protects patches: what changed since the last publication, sealed, each once, ascending; unsealed changes wait.
     @Test func unpublishedBlocksAreExact() {
-        let image = Image(bits: 13, scaledCount: 0)
+        let image = Image(ImageLayout(bits: 13, scaledCount: 0))
         #expect(image.takeUnpublished().isEmpty)
         for block in [136, 3, 64, 3, 0, 63] { _ = image.change(block: block) }
         #expect(image.takeUnpublished().isEmpty)
@@ -57,7 +64,7 @@ import Testing
 
     @Test func copyIsIndependent() throws {
         var random = SeededGenerator(5)
-        let image = Image(bits: 9, scaledCount: 2)
+        let image = Image(ImageLayout(bits: 9, scaledCount: 2))
         try image.fill(&random)
         image.write(block: 2, scale: 9, codes: [1, 2, 3])  // not sealed yet
         let copy = image.copy()
@@ -72,18 +79,18 @@ import Testing
 
     @Test func replaceTakesAllOrNothing() throws {
         var random = SeededGenerator(6)
-        let source = Image(bits: 9, scaledCount: 2)
+        let source = Image(ImageLayout(bits: 9, scaledCount: 2))
         try source.fill(&random)
-        let image = Image(bits: 9, scaledCount: 2)
+        let image = Image(ImageLayout(bits: 9, scaledCount: 2))
         let empty = image.seal()
         let moments = source.momentValues
         for (bytes, values) in [(575, moments), (577, moments), (0, moments), (576, []), (576, moments + moments)] {
             let blocks = [UInt8](repeating: 1, count: bytes)
-            #expect(throws: FormatError.self) { try blocks.withUnsafeBytes { try image.replace(blocks: $0, moments: values) } }
+            #expect(throws: FormatError.self) { try blocks.withUnsafeBytes { try image.replace(blocks: $0, head: ImageHead(moments: values)) } }
         }
         #expect(image.rehash() == empty)
         _ = image.change(block: 1)
-        #expect(try image.replace(blocks: source.blockBytes, moments: moments) == source.seal())
+        #expect(try image.replace(blocks: source.blockBytes, head: source.head) == source.seal())
         #expect(image.blockBytes.elementsEqual(source.blockBytes))
         #expect(image.momentValues == moments)
         #expect(image.takeUnpublished().isEmpty)
@@ -92,7 +99,7 @@ import Testing
     /// Protects a node: the blocks changed by the learner, applied to the image before, give the learner's image.
     @Test func patchGivesTheSameImage() throws {
         var random = SeededGenerator(7)
-        let learner = Image(bits: 12, scaledCount: 1)
+        let learner = Image(ImageLayout(bits: 12, scaledCount: 1))
         try learner.fill(&random)
         let node = learner.copy()
         for _ in 0..<50 {
@@ -104,7 +111,7 @@ import Testing
             let hash = learner.seal()
             let indices = learner.takeUnpublished()
             let blocks = indices.flatMap { index in learner.blockBytes[Int(index) * 64..<Int(index) * 64 + 64] }
-            #expect(try node.apply(indices: indices, blocks: blocks, moments: learner.momentValues) == hash)
+            #expect(try node.apply(indices: indices, blocks: blocks, head: learner.head) == hash)
         }
         let hash = node.seal()
         let moments = node.momentValues
@@ -113,13 +120,13 @@ import Testing
             ([UInt32(node.blockCount)], block, moments), ([0, .max], block + block, moments), ([0], block + [1], moments),
             ([0], [], moments), ([0], block, []), ([], block, moments),
         ] as [([UInt32], [UInt8], [Moment])] {
-            #expect(throws: FormatError.self) { try node.apply(indices: indices, blocks: blocks, moments: values) }
+            #expect(throws: FormatError.self) { try node.apply(indices: indices, blocks: blocks, head: ImageHead(moments: values)) }
         }
         #expect(node.rehash() == hash)
     }
 
     @Test func resolveStandardises() {
-        let image = Image(bits: 6, scaledCount: 2)
+        let image = Image(ImageLayout(bits: 6, scaledCount: 2))
         for raw in [1.0, 3.0] { image.moments.pointer[1].update(raw) }  // mean 2, deviation 1
         var features = (0..<3).map { Feature(index: UInt32($0), value: 7) }
         let scaled = [

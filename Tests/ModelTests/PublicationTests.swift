@@ -102,7 +102,7 @@ import Testing
         let hostile: [(String, Forged)] = [
             ("unknown kind", Forged(kind: 9, body: [])),
             ("kind 0", Forged(kind: 0, body: [])),
-            ("another format", Forged(magic: 0x3253_5246, kind: 3, body: [])),
+            ("another format", Forged(magic: 0x3153_5246, kind: 3, body: [])),
             ("largest size", Forged(kind: 2, body: body, bodySize: .max)),
             ("a size that is not the frame's", Forged(kind: 2, body: body, bodySize: 4 << 30)),
             ("size 0", Forged(kind: 2, body: body, bodySize: 0)),
@@ -112,10 +112,11 @@ import Testing
             ("a short part that is not the last", Forged(kind: 2, body: body, bodySize: 4 << 30, part: 0, parts: 3)),
             ("another body's check", Forged(kind: 3, body: [], bodyCheck: 1)),
             ("a notice with a body", Forged(kind: 3, body: body)),
-            ("an image of 2^200 weights", Forged(kind: 2, body: [200] + body)),
-            ("an image of 2^30 weights in 300 bytes", Forged(kind: 2, body: [30, 0, 0, 0, 0] + body)),
-            ("four thousand million moments", Forged(kind: 2, body: [8, 255, 255, 255, 255] + body)),
-            ("a patch of four thousand million blocks", Forged(kind: 1, body: body[..<24] + [0, 0, 0, 0, 255, 255, 255, 255] + body)),
+            ("an image of four thousand million blocks", Forged(kind: 2, body: [0, 0, 0, 0, 0, 0, 0, 0, 255, 255, 255, 255] + body)),
+            ("an image of a million blocks in 300 bytes", Forged(kind: 2, body: [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 16, 0] + body)),
+            ("four thousand million moments", Forged(kind: 2, body: [255, 255, 255, 255] + body)),
+            ("four thousand million mixture numbers", Forged(kind: 2, body: [0, 0, 0, 0, 255, 255, 255, 255] + body)),
+            ("a patch of four thousand million blocks", Forged(kind: 1, body: body[..<24] + [0, 0, 0, 0, 0, 0, 0, 0, 255, 255, 255, 255] + body)),
             ("a patch of no bytes", Forged(kind: 1, body: [])),
             ("an image of no bytes", Forged(kind: 2, body: [])),
         ]
@@ -130,11 +131,12 @@ import Testing
     /// Bodies damaged before they were packed and checked, as by a sender gone wrong: refused, or read as what they say, never a trap.
     @Test func damagedBodiesNeverTrap() throws {
         var random = SeededGenerator(12)
-        var genuine = ByteWriter()  // a patch: base, hash, one moment, four blocks
+        var genuine = ByteWriter()  // a patch: base, hash, one moment, no mixture, four blocks
         genuine.append(UInt64(1))
         genuine.append(UInt128(2))
         genuine.append(UInt32(1))
         for value in [2.0, 1.0, 0.5] { genuine.append(value) }
+        genuine.append(UInt32(0))
         genuine.append(UInt32(4))
         for step in [0, 1, 130, 20_000] as [UInt64] { genuine.append(varint: step) }
         random.bytes(4 * 64).withUnsafeBytes { genuine.append(raw: $0) }
@@ -166,7 +168,7 @@ extension PublicationAssembler {
 
 /// A message made by hand, whose check is right whatever the rest says.
 private struct Forged {
-    var magic: UInt32 = 0x3153_5246
+    var magic: UInt32 = 0x3253_5246
     var kind: UInt8
     var body: [UInt8]
     var bodySize: UInt64?
@@ -206,7 +208,7 @@ private func patch(blocks: Int = 5, moments: Int = 2) -> Publication {
         sequence: 9,
         .patch(
             base: 8, baseHash: ImageHash(value: 99), indices: indices, blocks: random.bytes(64 * blocks),
-            moments: (0..<moments).map { _ in random.moment() }))
+            head: ImageHead(moments: (0..<moments).map { _ in random.moment() }, mixture: [1.5, -2])))
 }
 
 private func image(bits: Int, moments: Int = 3, sequence: UInt64 = 6, seed: UInt64 = 22) -> Publication {
@@ -214,7 +216,7 @@ private func image(bits: Int, moments: Int = 3, sequence: UInt64 = 6, seed: UInt
     return publication(
         sequence: sequence,
         .image(
-            bits: bits, blocks: random.bytes(Int8Block.count(bits: bits) * 64), moments: (0..<moments).map { _ in random.moment() }))
+            blocks: random.bytes(ImageLayout(bits: bits).blockCount * 64), head: ImageHead(moments: (0..<moments).map { _ in random.moment() }, mixture: [1.5, -2])))
 }
 
 private func notice() -> Publication { publication(sequence: 10, .notice) }

@@ -21,7 +21,7 @@ extension Image {
     func fill(_ random: inout SeededGenerator) throws {
         let bytes = random.bytes(blockBytes.count)
         let moments = (0..<moments.count).map { _ in random.moment() }
-        _ = try bytes.withUnsafeBytes { try replace(blocks: $0, moments: moments) }
+        _ = try bytes.withUnsafeBytes { try replace(blocks: $0, head: ImageHead(moments: moments)) }
     }
 
     var momentValues: [Moment] { (0..<moments.count).map { moments.pointer[$0] } }

@@ -8,6 +8,8 @@ struct Decoded: Equatable {
     var example: Example
     var features: [Feature]
     var scaled: [Scaled]
+    var denseSpans: [DenseSpan]
+    var dense: [Float]
     var refusal: Refusal?
     var unknownFields: Int
 
@@ -25,7 +27,8 @@ func decode(_ bytes: [UInt8]?, _ decoder: EventDecoder, requireLabel: Bool = tru
     precondition(batch.count == 1, "decoding appends exactly one example")
     let example = batch.examples[0]
     return Decoded(
-        example: example, features: Array(batch.features), scaled: Array(batch.scaled),
+        example: example, features: Array(batch.features), scaled: Array(batch.scaled), denseSpans: Array(batch.denseSpans),
+        dense: Array(batch.dense),
         refusal: example.refusal < 0 ? nil : batch.refusals[Int(example.refusal)], unknownFields: batch.unknownFields)
 }
 
@@ -44,6 +47,11 @@ func shopPlan(
         ],
         label: (field: "clicked", kind: .binary), time: (field: "ts", unit: timeUnit), deduplicateField: "id", strict: strict,
         schema: try schema.map { try EventSchema(json: Array($0.utf8), name: "test.json") }, bits: bits, seed: seed)
+}
+
+/// A plan with the label `y` and a bare event of it.
+func plan(_ features: [FeatureDefinition], label: LabelKind = .binary, weightField: String? = nil, bits: Int = 22) throws -> EventPlan {
+    try EventPlan(features: features, label: (field: "y", kind: label), weightField: weightField, bits: bits)
 }
 
 /// A file that is there while `body` runs.

@@ -28,6 +28,16 @@ import Testing
         #expect(decode(events[0].json, try shopPlan()).refusal == nil)
     }
 
+    @Test("a text and a category label are text, other labels are not")
+    func readAsText() throws {
+        let csv = Array("y,body\n7,12\n".utf8)
+        func json(_ kind: LabelKind) throws -> [String] {
+            try EventFileTests.events("a.csv", csv, try plan([.text("body", words: 1...1)], label: kind)).map(\.json)
+        }
+        #expect(try json(.category(classes: ["7", "8"])) == [#"{"y":"7","body":"12"}"#])
+        #expect(try json(.number) == [#"{"y":7,"body":"12"}"#])
+    }
+
     @Test("a categorical cell stays a number where the schema allows no string")
     func schema() throws {
         let plan = try shopPlan(schema: #"{"properties":{"site":{"type":["integer","null"]},"user_id":{"type":["integer","string"]}}}"#)

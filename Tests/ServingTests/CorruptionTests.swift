@@ -50,11 +50,11 @@ import Testing
     func parts() throws {
         var random = SeededGenerator(10)
         // Noise does not compress, so that each image takes three parts.
-        let blocks = (0..<2).map { _ in (0..<Int8Block.count(bits: 20) * 8).map { _ in random.next() } }
+        let blocks = (0..<2).map { _ in (0..<ImageLayout(bits: 20).blockCount * 8).map { _ in random.next() } }
         let originals = blocks.enumerated().map { index, words in
             Publication(
                 epoch: 1, sequence: UInt64(index) * 2, version: 1, hash: ImageHash(value: 1), meaning: 1, newestEventMilliseconds: 0,
-                content: .image(bits: 20, blocks: words.withUnsafeBytes { Array($0) }, moments: []))
+                content: .image(blocks: words.withUnsafeBytes { Array($0) }, head: ImageHead()))
         }
         let messages = try originals.map { try $0.messages().map(\.value) }
         #expect(messages.allSatisfy { $0.count == 3 })

@@ -23,11 +23,11 @@ import Testing
         let base = base ?? sequence - 1
         return publication(
             sequence, epoch: epoch, hash: hash, meaning: meaning,
-            .patch(base: base, baseHash: baseHash ?? self.hash(base), indices: [], blocks: [], moments: []))
+            .patch(base: base, baseHash: baseHash ?? self.hash(base), indices: [], blocks: [], head: ImageHead()))
     }
 
     private func image(_ sequence: UInt64, epoch: UInt64 = 1, hash: ImageHash? = nil, meaning: UInt64 = 7) -> Publication {
-        publication(sequence, epoch: epoch, hash: hash, meaning: meaning, .image(bits: 1, blocks: [], moments: []))
+        publication(sequence, epoch: epoch, hash: hash, meaning: meaning, .image(blocks: [], head: ImageHead()))
     }
 
     /// A follower that holds `sequence`.

@@ -29,7 +29,7 @@ import Testing
         }
 
         let slot = ModelSlot()
-        var writer = ImageWriter(slot: slot, bits: plan.bits, scaledCount: plan.scaledNames.count)
+        var writer = ImageWriter(slot: slot, layout: layout)
         try writer.load(publications[0])
         let findings = Findings()
         let readers = 3
@@ -67,7 +67,7 @@ import Testing
     func keptImage() throws {
         let learner = TestLearner(seed: 2)
         let slot = ModelSlot()
-        var writer = ImageWriter(slot: slot, bits: plan.bits, scaledCount: plan.scaledNames.count)
+        var writer = ImageWriter(slot: slot, layout: layout)
         try writer.load(learner.whole())
         try writer.apply(learner.patch())
         // One reader keeps all of it, one only the image.
@@ -85,7 +85,7 @@ import Testing
     func imageBetween() throws {
         let learner = TestLearner(seed: 3)
         let slot = ModelSlot()
-        var writer = ImageWriter(slot: slot, bits: plan.bits, scaledCount: plan.scaledNames.count)
+        var writer = ImageWriter(slot: slot, layout: layout)
         try writer.load(learner.whole())
         for _ in 0..<3 { try writer.apply(learner.patch()) }
         for _ in 0..<5 { _ = learner.patch() }
@@ -99,14 +99,15 @@ import Testing
     func wrongContent() throws {
         let learner = TestLearner(seed: 4)
         let slot = ModelSlot()
-        var writer = ImageWriter(slot: slot, bits: plan.bits, scaledCount: plan.scaledNames.count)
+        var writer = ImageWriter(slot: slot, layout: layout)
         try writer.load(learner.whole())
         try writer.apply(learner.patch())
         let good = learner.patch()
-        guard case .patch(let base, let baseHash, let indices, let blocks, let moments) = good.content else { return }
+        guard case .patch(let base, let baseHash, let indices, let blocks, let head) = good.content else { return }
+        let moments = head.moments
         func variant(_ indices: [UInt32], _ blocks: [UInt8], _ moments: [Moment]) -> Publication {
             var publication = good
-            publication.content = .patch(base: base, baseHash: baseHash, indices: indices, blocks: blocks, moments: moments)
+            publication.content = .patch(base: base, baseHash: baseHash, indices: indices, blocks: blocks, head: ImageHead(moments: moments))
             return publication
         }
         var flipped = blocks
@@ -117,7 +118,7 @@ import Testing
         ]
         for publication in wrong { #expect(throws: (any Error).self) { try writer.apply(publication) } }
         var otherSize = learner.whole()
-        otherSize.content = .image(bits: 11, blocks: [UInt8](repeating: 0, count: 35 * 64), moments: moments)
+        otherSize.content = .image(blocks: [UInt8](repeating: 0, count: 35 * 64), head: ImageHead(moments: moments))
         #expect(throws: (any Error).self) { try writer.load(otherSize) }
         var otherHash = learner.whole()
         otherHash.hash = ImageHash(value: 1)

@@ -18,9 +18,11 @@ let plan: EventPlan = {
     } catch { preconditionFailure("\(error)") }
 }()
 
+let layout = ImageLayout(bits: plan.bits, scaledCount: plan.scaledNames.count)
+
 /// Publishes images that change at random. Used by one task.
 final class TestLearner {
-    let image = Image(bits: plan.bits, scaledCount: plan.scaledNames.count)
+    let image = Image(layout)
     var epoch: UInt64 = 1
     var meaning: UInt64 = 77
     private(set) var sequence: UInt64 = 0
@@ -39,7 +41,7 @@ final class TestLearner {
         for _ in 0..<Int.random(in: 1...4, using: &random) {
             let line = image.change(block: Int.random(in: 0..<image.blockCount, using: &random))
             line.storeBytes(of: Float.random(in: 0.001...0.01, using: &random), as: Float.self)
-            for lane in 0..<Int8Block.lanes {
+            for lane in 0..<Int8Symmetric.lanes {
                 line.storeBytes(of: Int8.random(in: -127...127, using: &random), toByteOffset: 4 + lane, as: Int8.self)
             }
         }
@@ -50,20 +52,18 @@ final class TestLearner {
         sequence += 1
         let indices = image.takeUnpublished()
         let blocks = indices.flatMap { Array(image.blockBytes[Int($0) * 64..<Int($0) * 64 + 64]) }
-        return publication(.patch(base: base, baseHash: baseHash, indices: indices, blocks: blocks, moments: moments))
+        return publication(.patch(base: base, baseHash: baseHash, indices: indices, blocks: blocks, head: image.head))
     }
 
     /// The present state whole.
     func whole(followOffset: Int64 = 0) -> Publication {
-        publication(.image(bits: image.bits, blocks: Array(image.blockBytes), moments: moments), followOffset: followOffset)
+        publication(.image(blocks: Array(image.blockBytes), head: image.head), followOffset: followOffset)
     }
 
     func notice() -> Publication { publication(.notice) }
 
     /// The probability that the image gives to an event.
     func probability(_ event: String) -> Double { probabilityOf(event, image) }
-
-    private var moments: [Moment] { (0..<image.moments.count).map { image.moments.pointer[$0] } }
 
     private func publication(_ content: Publication.Content, followOffset: Int64 = 0) -> Publication {
         Publication(
@@ -76,7 +76,7 @@ func probabilityOf(_ event: String, _ image: Image) -> Double {
     let batch = ExampleBatch()
     Array(event.utf8).withUnsafeBytes { EventDecoder(plan).decode($0, offset: 0, requireLabel: false, into: batch) }
     if let base = batch.features.baseAddress { image.resolve(UnsafeBufferPointer(batch.scaled), into: base) }
-    return logisticSigmoid(Double(image.margin(UnsafeBufferPointer(batch.features))))
+    return image.predict(batch.examples[0], of: batch, link: .logistic)?.first ?? .nan
 }
 
 /// A broker with the topics of the model `clicks`, and a producer to them.
@@ -110,7 +110,7 @@ struct TestKafka {
 
     func model(_ name: String = "clicks", topic: String = "clicks") -> ServedModel {
         ServedModel(
-            name: name, plan: plan, meaning: 77,
+            name: name, plan: plan, layout: layout, link: .logistic, meaning: 77,
             kafka: KafkaConfiguration(
                 brokers: broker.address, properties: ["fetch.wait.max.ms": "10", "reconnect.backoff.max.ms": "200"]),
             topic: topic)

@@ -82,13 +82,7 @@ public final class StateMachine {
 
     public init(_ definition: PipelineDefinition) throws {
         self.definition = definition
-        let optimizer: OptimizerDefinition =
-            switch definition.learn.optimizer {
-            case .sgd(let rate): .sgd(rate: Float(rate))
-            case .adagrad(let rate): .adaGrad(rate: Float(rate))
-            }
-        learner = OnlineLearner(
-            bits: definition.model.bits, scaledCount: definition.plan.scaledNames.count, optimizer: optimizer)
+        learner = OnlineLearner(definition.layout, optimizer: definition.learn.optimizer.definition, rule: definition.rule)
         monitor = try Monitor(definition.monitor)
         deduplicator = definition.source.deduplicate.map { Deduplicator(limit: $0.last) }
     }

@@ -3,40 +3,63 @@
 // the text of files that do not use it must stay as it is, or every lineage would end.
 
 import Crypto
+import Learner
 import Records
 
 struct DefinitionHash {
     private let plan: EventPlan
     private let shared: [String]
+    private let stochastic: Bool
 
-    init(plan: EventPlan, model: PipelineDefinition.Model) {
+    private let learn: PipelineDefinition.Learn
+
+    init(plan: EventPlan, model: PipelineDefinition.Model, learn: PipelineDefinition.Learn) {
         self.plan = plan
-        shared = plan.features.map { feature in
-            switch feature.kind {
-            case .categorical: "categorical \(quotedJSON(feature.name))"
-            case .numeric(let scale): "numeric \(scale.rawValue) \(quotedJSON(feature.name))"
-            case .cross(let fields): "cross \(fields.map(quotedJSON).joined(separator: " "))"
-            }
-        } + ["model \(model.kind.rawValue) bits \(model.bits) seed \(model.seed) weights \(model.weights.rawValue)"]
+        self.learn = learn
+        var lines = plan.features.map(Self.canonical)
+        lines.append("model \(model.kind.rawValue) bits \(model.bits) seed \(model.seed) weights \(model.weights.rawValue)")
+        if learn.outputs > 1 { lines.append("outputs \(learn.outputs)") }
+        if learn.optimizer.kind == .auto { lines.append("bank") }
+        if learn.loss != .logistic { lines.append("loss \(learn.loss.name.rawValue)") }
+        shared = lines
+        stochastic = model.rounding == .stochastic
+    }
+
+    private static func canonical(_ feature: FeatureDefinition) -> String {
+        let name = quotedJSON(feature.name)
+        func range(_ range: ClosedRange<Int>?) -> String { range.map { "\($0.lowerBound)-\($0.upperBound)" } ?? "none" }
+        switch feature.kind {
+        case .categorical: return "categorical \(name)"
+        case .numeric(let scale, let clip):
+            return "numeric \(scale.rawValue) \(name)" + (clip.map { " clip \(exact($0.lowerBound)) \(exact($0.upperBound))" } ?? "")
+        case .buckets(let edges): return "buckets \(name) \(edges.map(exact).joined(separator: " "))"
+        case .cross(let fields): return "cross \(fields.map(quotedJSON).joined(separator: " "))"
+        case .text(let words, let characters): return "text words \(range(words)) characters \(range(characters)) \(name)"
+        case .dense(let size): return "dense \(size) \(name)"
+        case .set: return "set \(name)"
+        case .weightedMap: return "map \(name)"
+        }
     }
 
     var serving: String { Self.hex(["meaning 1"] + shared) }
 
     /// The time is in it because an event whose time is of the wrong type is not learned.
     func learning(
-        deduplicateLast: Int?, schema: [UInt8]?, learn: PipelineDefinition.Learn, monitor: PipelineDefinition.Monitor
+        deduplicateLast: Int?, schema: [UInt8]?, monitor: PipelineDefinition.Monitor
     ) -> String {
         var lines = ["learning 1"] + shared
-        if let label = plan.label { lines.append("label \(label.kind.rawValue) \(quotedJSON(label.field))") }
+        if let label = plan.label { lines.append("label \(Self.canonical(label.kind)) \(quotedJSON(label.field))") }
+        if let weight = plan.weightField { lines.append("weight \(quotedJSON(weight))") }
         if let time = plan.time { lines.append("time \(time.unit.rawValue) \(quotedJSON(time.field))") }
         if let field = plan.deduplicateField, let deduplicateLast { lines.append("deduplicate \(deduplicateLast) \(quotedJSON(field))") }
         lines.append("strict \(plan.strict)")
         if let schema { lines.append("schema \(Self.hex(SHA256.hash(data: schema)))") }
-        lines.append("loss \(learn.loss.rawValue)")
-        switch learn.optimizer {
-        case .sgd(let rate): lines.append("sgd \(Self.exact(rate))")
-        case .adagrad(let rate): lines.append("adagrad \(Self.exact(rate))")
-        }
+        lines.append("loss \(learn.loss.name.rawValue)")
+        if case .quantile(let tau) = learn.loss { lines.append("tau \(Self.exact(Double(tau)))") }
+        lines.append(learn.optimizer.canonical)
+        if learn.schedule != .constant { lines.append("schedule \(learn.schedule.warmUp) \(Self.canonical(learn.schedule.decay))") }
+        if learn.accumulate > 1 { lines.append("accumulate \(learn.accumulate)") }
+        if stochastic { lines.append("rounding stochastic") }
         lines.append("window \(monitor.window)")
         for detector in monitor.detectors {
             switch detector {
@@ -44,6 +67,25 @@ struct DefinitionHash {
             }
         }
         return Self.hex(lines)
+    }
+
+    private static func canonical(_ label: LabelKind) -> String {
+        switch label {
+        case .binary: "binary"
+        case .number: "number"
+        case .count: "count"
+        case .category(let classes): "category \(classes.map(quotedJSON).joined(separator: " "))"
+        }
+    }
+
+    private static func canonical(_ decay: Schedule.Decay) -> String {
+        switch decay {
+        case .constant: "constant"
+        case .inversePower(let initial, let power): "inverse_power \(exact(initial)) \(exact(power))"
+        case .polynomial(let power, let steps, let end): "polynomial \(exact(power)) \(steps) \(exact(end))"
+        case .exponential(let halfLife): "exponential \(exact(halfLife))"
+        case .step(let every, let factor): "step \(every) \(exact(factor))"
+        }
     }
 
     private static func exact(_ number: Double) -> String { String(number.bitPattern, radix: 16) }

@@ -1,6 +1,7 @@
 // From the tree to the definition: each key to its type, range and default. What goes together with what is checked in DefinitionFeatures.
 
 import Foundation
+import Model
 import Records
 
 struct DefinitionReader {
@@ -19,7 +20,7 @@ struct DefinitionReader {
         let tests = readTests(file)
         let features = DefinitionFeatures(file, source: source, testedFields: Set(tests.flatMap(\.fields)))
         let model = readModel(file)
-        let learn = readLearn(file)
+        let learn = readLearn(file, label: source.label?.kind)
         let monitor = readMonitor(file)
         let version = readVersion(file)
         let snapshotSeconds = seconds(file.section("snapshot", example: "{seconds: 60}"), 60, PipelineDefinition.snapshotSecondsRange)
@@ -37,13 +38,15 @@ struct DefinitionReader {
         let plan: EventPlan
         do {
             plan = try EventPlan(
-                features: features.definitions, label: (label.field, label.kind), time: source.time.map { ($0.field, $0.unit) },
-                deduplicateField: source.deduplicate?.value.field, strict: strict, schema: source.schema?.compiled,
+                features: features.definitions, label: (label.field, label.kind), weightField: source.weight?.field,
+                time: source.time.map { ($0.field, $0.unit) }, deduplicateField: source.deduplicate?.value.field, strict: strict, schema: source.schema?.compiled,
                 bits: model.bits, seed: model.seed)
         } catch {
             throw log.error([(file.node("features")?.position ?? .start, "\(error)")])
         }
-        let meaning = DefinitionHash(plan: plan, model: model)
+        checkSize(file, PipelineDefinition.layout(plan: plan, model: model, learn: learn))
+        try log.check()
+        let meaning = DefinitionHash(plan: plan, model: model, learn: learn)
         return PipelineDefinition(
             name: name,
             source: .init(
@@ -52,8 +55,16 @@ struct DefinitionReader {
             plan: plan, model: model, learn: learn, monitor: monitor, version: version, snapshotSeconds: snapshotSeconds,
             publishTopic: publishTopic, deadLetterTopic: deadLetterTopic, tests: tests.map(\.test),
             learningHash: meaning.learning(
-                deduplicateLast: source.deduplicate?.value.last, schema: source.schema?.bytes, learn: learn, monitor: monitor),
+                deduplicateLast: source.deduplicate?.value.last, schema: source.schema?.bytes, monitor: monitor),
             meaningHash: meaning.serving, file: log.file, sourceText: sourceText, store: store)
+    }
+
+    /// Weights are counted in 32 bits, and a table is not larger than memory can be expected to be.
+    private func checkSize(_ file: DefinitionSection, _ layout: ImageLayout) {
+        guard layout.weightCount > 1 << 30 else { return }
+        log.add(
+            file.node("model")?.position ?? file.position,
+            "the model has \(layout.weightCount) weights (2^bits times \(layout.outputs)); at most 2^30 are possible: lower `model.bits`")
     }
 
     private func pipelineName(_ file: DefinitionSection) -> String? {
@@ -90,32 +101,7 @@ struct DefinitionReader {
         }
     }
 
-    // MARK: - model, learn, monitor, version
-
-    private func readModel(_ file: DefinitionSection) -> PipelineDefinition.Model? {
-        guard let section = optional(file, "model", example: "{kind: linear, bits: 22, weights: int8}") else { return nil }
-        let kind = section.choice("kind", default: PipelineDefinition.Model.Kind.linear)
-        let weights = section.choice("weights", default: PipelineDefinition.Model.Weights.int8)
-        let bits = section.integer("bits", default: 18, in: PipelineDefinition.Model.bitsRange)
-        let seed = section.integer("seed", default: 0, in: 0...UInt64.max)
-        guard let kind, let weights, let bits, let seed else { return nil }
-        return .init(kind: kind, weights: weights, bits: bits, seed: seed)
-    }
-
-    private enum OptimizerKind: String, CaseIterable { case sgd, adagrad }
-
-    private func readLearn(_ file: DefinitionSection) -> PipelineDefinition.Learn? {
-        guard let section = optional(file, "learn", example: "{loss: logistic, optimizer: {kind: adagrad, rate: 0.1}}") else { return nil }
-        let loss = section.choice("loss", default: PipelineDefinition.Learn.Loss.logistic)
-        var kind: OptimizerKind? = .adagrad, rate: Double? = 0.1
-        if section.node("optimizer") != nil {
-            guard let optimizer = section.section("optimizer", example: "{kind: adagrad, rate: 0.1}") else { return nil }
-            kind = optimizer.choice("kind", as: OptimizerKind.self)
-            rate = optimizer.number("rate", default: kind == .sgd ? 0.05 : 0.1, in: PipelineDefinition.Learn.rateRange)
-        }
-        guard let loss, let kind, let rate else { return nil }
-        return .init(loss: loss, optimizer: kind == .sgd ? .sgd(rate: rate) : .adagrad(rate: rate))
-    }
+    // MARK: - monitor, version
 
     private enum DetectorKind: String, CaseIterable { case adwin }
 
@@ -159,7 +145,7 @@ struct DefinitionReader {
     }
 
     /// A section whose keys all have defaults: an absent one reads as an empty map.
-    private func optional(_ file: DefinitionSection, _ key: String, example: String) -> DefinitionSection? {
+    func optional(_ file: DefinitionSection, _ key: String, example: String) -> DefinitionSection? {
         if file.node(key) != nil { return file.section(key, example: example) }
         let empty = DefinitionNode(value: .map([]), position: file.position)
         return DefinitionSection(empty, path: key, example: example, log: log, environment: environment)

@@ -7,15 +7,17 @@ package struct DefinitionSection {
     /// The keys of each map, by its path; `[]` is an element of a list. schemas/pipeline.schema.json says the same.
     package static let knownKeys: [String: [String]] = [
         "": ["pipeline", "source", "features", "model", "learn", "monitor", "version", "snapshot", "publish", "dead_letters", "store", "tests"],
-        "source": ["kafka", "format", "schema", "start", "label", "time", "deduplicate", "strict"],
+        "source": ["kafka", "format", "schema", "start", "label", "time", "deduplicate", "strict", "weight"],
         "source.kafka": ["brokers", "topic", "properties"],
-        "source.label": ["field", "kind"],
+        "source.label": ["field", "kind", "classes"],
+        "source.weight": ["field"],
         "source.time": ["field", "unit"],
         "source.deduplicate": ["field", "last"],
-        "features[]": ["field", "kind", "scale", "cross"],
-        "model": ["kind", "bits", "weights", "seed"],
-        "learn": ["loss", "optimizer"],
-        "learn.optimizer": ["kind", "rate"],
+        "features[]": ["field", "kind", "scale", "clip", "edges", "words", "characters", "size", "cross"],
+        "model": ["kind", "bits", "weights", "rounding", "seed"],
+        "learn": ["loss", "tau", "optimizer", "schedule", "accumulate"],
+        "learn.optimizer": ["kind", "rate", "forget", "alpha", "beta", "beta1", "beta2", "l1", "l2"],
+        "learn.schedule": ["kind", "warm_up_events", "initial_events", "power", "length_events", "end", "half_life_events", "every_events", "factor"],
         "monitor": ["window", "detectors", "reference"],
         "monitor.detectors[]": ["kind", "delta"],
         "version": ["events", "seconds"],
@@ -84,6 +86,34 @@ package struct DefinitionSection {
         guard let node = node(key) else { return nil }
         guard case .list(let elements) = node.value else { return refuse(node, key, "a list", example) }
         return elements
+    }
+
+    /// A list of numbers.
+    func numbers(_ key: String, example: String) -> [Double]? {
+        guard let node = node(key) else { return nil }
+        guard case .list(let elements) = node.value else { return refuse(node, key, "a list of numbers", "\(key): \(example)") }
+        let numbers = elements.compactMap { element -> Double? in
+            guard let (value, named) = resolved(element, key) else { return nil }
+            if case .number(let text) = value, let number = Double(text), number.isFinite { return number }
+            return refuse(element, key, "a list of numbers", "\(key): \(example)", named)
+        }
+        return numbers.count == elements.count ? numbers : nil
+    }
+
+    /// A list of values as a categorical field has them: text, whole numbers, true and false.
+    func words(_ key: String, example: String) -> [String]? {
+        guard let node = node(key) else { return nil }
+        guard case .list(let elements) = node.value else { return refuse(node, key, "a list of values", "\(key): \(example)") }
+        let words = elements.compactMap { element -> String? in
+            guard let (value, named) = resolved(element, key) else { return nil }
+            switch value {
+            case .text(let text): return text
+            case .number(let text) where Int64(text) != nil: return Int64(text).map(String.init)
+            case .boolean(let flag): return flag ? "true" : "false"
+            default: return refuse(element, key, "a list of texts, whole numbers, true or false", "\(key): \(example)", named)
+            }
+        }
+        return words.count == elements.count ? words : nil
     }
 
     func text(_ key: String, example: String, required: Bool = true) -> String? {

@@ -14,6 +14,7 @@ extension DefinitionReader {
         var schemaPath: String?
         var schema: (bytes: [UInt8], compiled: EventSchema, position: Position)?
         var label: (field: String, kind: LabelKind, position: Position)?
+        var weight: (field: String, position: Position)?
         var time: (field: String, unit: TimeUnit, position: Position)?
         var deduplicate: (value: PipelineDefinition.Deduplicate, position: Position)?
         var strict: Bool?
@@ -34,8 +35,11 @@ extension DefinitionReader {
         readSchema(source, into: &parts)
 
         if let label = source.section("label", example: "label: {field: clicked, kind: binary}", required: true) {
-            let field = label.text("field", example: "clicked"), kind = label.choice("kind", default: LabelKind.binary)
+            let field = label.text("field", example: "clicked"), kind = readLabelKind(label)
             if let field, let kind { parts.label = (field, kind, label.node("field")?.position ?? label.position) }
+        }
+        if let weight = source.section("weight", example: "{field: importance}") {
+            if let field = weight.text("field", example: "importance") { parts.weight = (field, weight.node("field")?.position ?? weight.position) }
         }
         if let time = source.section("time", example: "{field: ts, unit: ms}") {
             let field = time.text("field", example: "ts"), unit = time.choice("unit", as: TimeUnit.self)
@@ -49,6 +53,7 @@ extension DefinitionReader {
             }
         }
         let others = [
+            parts.weight.map { (key: "source.weight.field", field: $0.field, position: $0.position) },
             parts.time.map { (key: "source.time.field", field: $0.field, position: $0.position) },
             parts.deduplicate.map { (key: "source.deduplicate.field", field: $0.value.field, position: $0.position) },
         ].compactMap { $0 }
@@ -56,6 +61,34 @@ extension DefinitionReader {
             log.add(other.position, "\(other.key) is \(log.name(other.field)), which is the label's field; it must be another")
         }
         return parts
+    }
+
+    private enum Kind: String, CaseIterable { case binary, number, count, category }
+
+    private func readLabelKind(_ label: DefinitionSection) -> LabelKind? {
+        guard let kind = label.choice("kind", default: Kind.binary) else { return nil }
+        if kind != .category, let node = label.node("classes") {
+            log.add(node.position, "source.label.classes is for `kind: category`; drop it, or write that kind")
+        }
+        switch kind {
+        case .binary: return .binary
+        case .number: return .number
+        case .count: return .count
+        case .category:
+            guard label.node("classes") != nil else {
+                label.missing("classes", example: "classes: [spam, news, other]")
+                return nil
+            }
+            return label.words("classes", example: "[spam, news, other]").flatMap { classes in
+                guard (2...LabelKind.classesMaximum).contains(classes.count), Set(classes).count == classes.count else {
+                    log.add(
+                        label.node("classes")?.position ?? label.position,
+                        "source.label.classes must be 2 to \(LabelKind.classesMaximum) different values, for example `classes: [spam, news, other]`")
+                    return nil
+                }
+                return .category(classes: classes)
+            }
+        }
     }
 
     private enum Format: String, CaseIterable { case json }

@@ -3,6 +3,8 @@
 // laid out, where it lies, or where it connects to.
 
 import Foundation
+import Learner
+import Model
 import Records
 
 /// One pipeline: where its events come from, what is learned from them, and where the results go.
@@ -91,30 +93,28 @@ public struct PipelineDefinition: Sendable {
 
     public struct Model: Sendable, Equatable {
         public enum Kind: String, Sendable, CaseIterable { case linear }
-        /// How resident weights are kept.
-        public enum Weights: String, Sendable, CaseIterable { case int8 }
+        /// To the nearest code, or to one of the two next to it at random, seeded by `seed`: right on average.
+        public enum Rounding: String, Sendable, CaseIterable { case nearest, stochastic }
 
         public let kind: Kind
-        public let weights: Weights
+        /// How resident weights are kept.
+        public let weights: WeightKind
+        public let rounding: Rounding
         /// There are 2 to this power of weights.
         public let bits: Int
-        /// Of the feature hash.
+        /// Of the feature hash and of stochastic rounding.
         public let seed: UInt64
 
         static let bitsRange = 1...28
     }
 
     public struct Learn: Sendable, Equatable {
-        public enum Loss: String, Sendable, CaseIterable { case logistic }
-        public enum Optimizer: Sendable, Equatable {
-            case sgd(rate: Double)
-            case adagrad(rate: Double)
-        }
-
         public let loss: Loss
         public let optimizer: Optimizer
-
-        static let rateRange = 1e-9...100.0
+        /// By how much the optimizer's rate is multiplied as events are learned.
+        public let schedule: Schedule
+        /// Events whose gradients are averaged into one step.
+        public let accumulate: Int
     }
 
     public struct Monitor: Sendable, Equatable {

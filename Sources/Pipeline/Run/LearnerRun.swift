@@ -63,7 +63,7 @@ final class LearnerRun: @unchecked Sendable {
         let newestEvent = try store.newestEventMilliseconds()
         let newest = try store.newestPublications()
         let publisher = Publisher(
-            topic: try definition.publishTopic.get(), bits: definition.model.bits, meaning: definition.meaning, epoch: epoch,
+            topic: try definition.publishTopic.get(), meaning: definition.meaning, epoch: epoch,
             lastSequence: newest.any, lastImageSequence: newest.image, producer: producer, deliveries: deliveries)
         try first(machine, store, ingest)
         let partitions = machine.positions.count

@@ -16,7 +16,7 @@ struct PublicationJob: Sendable {
     /// The blocks changed since the job before, with their bytes.
     var indices: [UInt32]
     var blocks: [UInt8]
-    var moments: [Moment]
+    var head: ImageHead
     /// All blocks, when the publisher had asked for them.
     var image: [UInt8]?
 
@@ -28,7 +28,7 @@ struct PublicationJob: Sendable {
         self.newestEventMilliseconds = newestEventMilliseconds
         indices = image.takeUnpublished()
         let all = image.blockBytes
-        let size = Int8Block.byteCount
+        let size = Block.byteCount
         blocks = [UInt8](unsafeUninitializedCapacity: indices.count * size) { [indices] buffer, count in
             for (position, index) in indices.enumerated() {
                 let block = UnsafeRawBufferPointer(rebasing: all[Int(index) * size..<(Int(index) + 1) * size])
@@ -37,7 +37,7 @@ struct PublicationJob: Sendable {
             }
             count = indices.count * size
         }
-        moments = (0..<image.moments.count).map { image.moments.pointer[$0] }
+        head = image.head
         self.image = whole ? Array(all) : nil
     }
 }
@@ -57,7 +57,6 @@ final class Publisher: Sendable {
     private let deliveries: Deliveries
     private let versionsTopic: String
     private let imagesTopic: String
-    private let bits: Int
     private let meaning: UInt64
     private let epoch: Int64
     /// How many jobs are under way; the learning thread attaches no more while there are two, and the changes gather.
@@ -78,12 +77,11 @@ final class Publisher: Sendable {
     }
 
     init(
-        topic: String, bits: Int, meaning: UInt64, epoch: Int64, lastSequence: UInt64,
+        topic: String, meaning: UInt64, epoch: Int64, lastSequence: UInt64,
         lastImageSequence: UInt64, producer: KafkaProducer, deliveries: Deliveries
     ) {
         versionsTopic = "\(topic).versions"
         imagesTopic = "\(topic).images"
-        self.bits = bits
         self.meaning = meaning
         self.epoch = epoch
         self.producer = producer
@@ -127,7 +125,7 @@ final class Publisher: Sendable {
             epoch: UInt64(epoch), sequence: state.sequence, version: job.version, hash: job.hash, meaning: meaning,
             newestEventMilliseconds: job.newestEventMilliseconds,
             content: base.map {
-                .patch(base: $0.sequence, baseHash: $0.hash, indices: job.indices, blocks: job.blocks, moments: job.moments)
+                .patch(base: $0.sequence, baseHash: $0.hash, indices: job.indices, blocks: job.blocks, head: job.head)
             } ?? .notice)
         var sent: [SentPublication] = []
         let (last, first) = try send(publication, to: versionsTopic, blocks: job.indices.count, base: base?.sequence)
@@ -135,8 +133,8 @@ final class Publisher: Sendable {
         sent.append(first)
         if let image = job.image {
             publication.followOffset = last + 1
-            publication.content = .image(bits: bits, blocks: image, moments: job.moments)
-            let (_, whole) = try send(publication, to: imagesTopic, blocks: image.count / Int8Block.byteCount, base: nil)
+            publication.content = .image(blocks: image, head: job.head)
+            let (_, whole) = try send(publication, to: imagesTopic, blocks: image.count / Block.byteCount, base: nil)
             sent.append(whole)
             state.imageBytes = whole.bytes
             state.imageSequence = state.sequence

@@ -37,7 +37,7 @@ struct ServeCommand: AsyncParsableCommand {
 func servedModel(_ definition: PipelineDefinition, logger: Logger) throws -> ServedModel {
     let kafka = try definition.source.kafka()
     return ServedModel(
-        name: definition.name, plan: definition.plan, meaning: definition.meaning,
+        name: definition.name, plan: definition.plan, layout: definition.layout, link: definition.link, meaning: definition.meaning,
         kafka: KafkaConfiguration(brokers: kafka.brokers, properties: kafka.properties) { level, text in
             if level <= 4 { logger.warning("\(text)", metadata: ["pipeline": "\(definition.name)"]) }
         }, topic: try definition.publishTopic.get())

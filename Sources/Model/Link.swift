@@ -1,0 +1,58 @@
+import Records
+import ReproducibleMath
+
+/// How margins become a prediction.
+public enum Link: Sendable, Equatable {
+    /// The margin itself: a number, a quantile, or a distance from the dividing plane.
+    case identity
+    /// The probability of label 1.
+    case logistic
+    /// The mean of counts: exp of the margin, whose magnitude is limited to `marginMaximum`.
+    case exponential
+    /// The probability of each category.
+    case softmax
+
+    /// exp of it is far from Float's range.
+    public static let marginMaximum: Float = 30
+
+    /// The prediction of one margin; of `softmax`, which needs all margins, the margin itself.
+    @inlinable @inline(__always)
+    public func prediction(_ margin: Float) -> Double {
+        switch self {
+        case .identity, .softmax: Double(margin)
+        case .logistic: logisticSigmoid(Double(margin))
+        case .exponential: reproducibleExp(Double(min(max(margin, -Self.marginMaximum), Self.marginMaximum)))
+        }
+    }
+}
+
+/// Probabilities in proportion to the exponentials of margins, the largest subtracted first, summed in order.
+///
+/// - Parameter margins: all finite.
+@inlinable
+public func softmax(_ margins: UnsafePointer<Float>, count: Int, into probabilities: UnsafeMutablePointer<Double>) {
+    var largest = margins[0]
+    for output in 1..<max(count, 1) where margins[output] > largest { largest = margins[output] }
+    var sum = 0.0
+    for output in 0..<count {
+        probabilities[output] = reproducibleExp(Double(margins[output] - largest))
+        sum += probabilities[output]
+    }
+    for output in 0..<count { probabilities[output] /= sum }
+}
+
+extension Image {
+    /// Predicts one example of a batch whose standardised numbers were resolved, with the learner's arithmetic: one number, or with `softmax` one a
+    /// category. Nil if its numbers are so large that the prediction is not finite.
+    public func predict(_ example: Example, of batch: ExampleBatch, link: Link) -> [Double]? {
+        withUnsafeTemporaryAllocation(of: Float.self, capacity: layout.outputs) { margins in
+            guard let base = margins.baseAddress else { return nil }
+            self.margins(batch.inputs(of: example), into: base)
+            guard margins.allSatisfy(\.isFinite) else { return nil }
+            guard link == .softmax else { return [link.prediction(base.pointee)] }
+            var probabilities = [Double](repeating: 0, count: layout.outputs)
+            softmax(base, count: layout.outputs, into: &probabilities)
+            return probabilities
+        }
+    }
+}
