@@ -10,7 +10,7 @@ import Foundation
 
 @main
 struct Benchmark {
-    private static let parts: [(name: String, measure: (Workbench) throws -> Void)] = [
+    private static let parts: [(name: String, measure: @Sendable (Workbench) throws -> Void)] = [
         ("evaluate", measureEvaluate), ("core", measureCore), ("broker", measureBroker), ("dense", measureDense),
         ("memory", measureMemory), ("heap", measureHeap), ("stages", measureStages),
     ]
@@ -66,7 +66,7 @@ func threadSeconds() -> Double {
 /// CPU seconds of this process, or of its children that have ended.
 func cpuSeconds(_ whose: __rusage_who) -> Double {
     var usage = rusage()
-    getrusage(whose, &usage)
+    getrusage(whose.rawValue, &usage)
     return Double(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) + Double(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6
 }
 

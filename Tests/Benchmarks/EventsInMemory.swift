@@ -21,8 +21,8 @@ final class EventsInMemory {
         var events: [UnsafeRawBufferPointer] = []
         events.reserveCapacity(limit)
         var start = 0
-        while events.count < limit, start < copy.count, let newline = memchr(copy.baseAddress! + start, 10, copy.count - start) {
-            let end = newline - UnsafeMutableRawPointer(copy.baseAddress!)
+        while events.count < limit, start < copy.count, let base = copy.baseAddress, let newline = memchr(base + start, 10, copy.count - start) {
+            let end = newline - base
             events.append(UnsafeRawBufferPointer(rebasing: copy[start..<end]))
             start = end + 1
         }

@@ -102,6 +102,6 @@ extension LearningAlone {
                 sum += image.margin(Int8Symmetric.self, Inputs(example, features: batch.features, spans: batch.denseSpans, values: nil))
             }
         }
-        keep(sum)
+        keep(UInt64(sum.bitPattern))
     }
 }
