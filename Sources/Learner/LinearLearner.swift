@@ -255,9 +255,11 @@ final class LinearLearner<O: Optimizer, W: WeightFormat> {
         let probabilities = UnsafeMutableBufferPointer(start: probabilities.pointer, count: outputs)
         let normalizer = Loss.softmax(margins, into: probabilities)
         let label = Int(example.label)
-        let score = Score(probabilities: UnsafeBufferPointer(probabilities), label: label, loss: normalizer - Double(margins[label]))
+        let loss = normalizer - Double(margins[label])
+        let score = Score(
+            probability: probabilities[label], loss: loss, correct: !(0..<outputs).contains { margins[$0] > margins[label] })
         if W.kind != .fp32, events.pointer.pointee % QuantizationGap.interval == 0 {
-            sampleAll(inputs, label, quantized: probabilities[label], loss: normalizer - Double(margins[label]))
+            sampleAll(inputs, label, quantized: probabilities[label], loss: loss)
         }
         let rate = optimizer.rate * rule.schedule.factor(at: events.pointer.pointee)
         if let accumulator {

@@ -1,16 +1,18 @@
 import ReproducibleMath
 
 extension Loss {
-    /// Scores a margin, and gives the derivative of the loss there.
+    /// Scores a margin, and gives the derivative of the loss there: of the logistic loss both from one exponential.
     @inline(__always)
     func score(margin: Float, label: Float) -> (Score, derivative: Float) {
-        let prediction = logisticSigmoid(Double(margin))
-        return (Score(margin: margin, prediction: prediction, label: label), Float(prediction - Double(label)))
-    }
-}
-
-extension Score {
-    init(probabilities: UnsafeBufferPointer<Double>, label: Int, loss: Double) {
-        self.init(margin: 0, prediction: probabilities[label], label: 1)
+        switch self {
+        case .logistic, .softmax:
+            let probability = logisticSigmoid(Double(margin))
+            return (Score(margin: margin, prediction: probability, label: label), Float(probability - Double(label)))
+        case .squared, .hinge, .quantile, .poisson:
+            return (
+                Score(loss: self, margin: margin, prediction: prediction(margin: margin), label: label),
+                derivative(margin: margin, label: label)
+            )
+        }
     }
 }

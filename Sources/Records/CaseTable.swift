@@ -3,7 +3,7 @@
 // The simple lower-case mappings of Unicode 14 (https://www.unicode.org/Public/14.0.0/ucd/UnicodeData.txt), so U+0130 becomes a plain i and a capital
 // sigma always the small one of the middle of words. Made once from Python's unicodedata; scalars that a later Unicode adds stay as they are.
 
-enum CaseTable {
+package enum CaseTable {
     /// Ranges in ascending order beyond ASCII: of `first...last`, each `step`-th scalar becomes itself plus `difference`.
     static let ranges: [(first: UInt32, last: UInt32, step: UInt32, difference: Int32)] = [
         (0xc0, 0xd6, 1, 32), (0xd8, 0xde, 1, 32), (0x100, 0x12e, 2, 1), (0x130, 0x130, 1, -199), (0x132, 0x136, 2, 1), (0x139, 0x147, 2, 1),
@@ -43,7 +43,7 @@ enum CaseTable {
     ]
 
     /// The lower case of a scalar, itself if it has none.
-    static func lowercase(_ scalar: UInt32) -> UInt32 {
+    package static func lowercase(_ scalar: UInt32) -> UInt32 {
         if scalar < 0x80 { return scalar &- 0x41 < 26 ? scalar + 32 : scalar }
         // Most of what is not Latin, Greek, Cyrillic, Armenian or Georgian has no case.
         if (0x2e80..<0xa640).contains(scalar) || (0xac00..<0xff00).contains(scalar) { return scalar }

@@ -110,10 +110,10 @@ import Testing
 @Suite struct InvariantUpdateTests {
     static let losses = LossTests.losses
 
-    /// The margin after following the gradient in a million small steps.
+    /// The margin after following the gradient in small steps.
     private func followed(_ loss: Loss, from margin: Double, label: Float, for duration: Double) -> Double {
         var m = margin
-        let steps = 200_000
+        let steps = 40_000
         for _ in 0..<steps {
             switch loss {
             case .logistic: m -= duration / Double(steps) * (1 / (1 + exp(-m)) - Double(label))

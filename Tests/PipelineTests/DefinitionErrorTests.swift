@@ -26,7 +26,7 @@ import Testing
     }
 
     static let keys: [Case] = [
-        .init(adding: "learn: {optimizer: {kind: adagrad, rat: 0.1}}", "7:36: unknown key `rat` in learn.optimizer; did you mean `rate`? (known: kind, rate)"),
+        .init(adding: "learn: {optimizer: {kind: adagrad, rat: 0.1}}", "7:36: unknown key `rat` in learn.optimizer; did you mean `rate`? (known: kind, rate, forget, alpha, beta, beta1, beta2, l1, l2)"),
         .init(adding: "modle: {}", "7:1: unknown key `modle`; did you mean `model`? (known: pipeline, source, features, model, learn, monitor, version, snapshot, publish, dead_letters, store, tests)"),
         .init("kind: categorical", "kind: categorical, hashing: 7", "6:41: unknown key `hashing` in features (known: field, kind, scale, cross)"),
         .init("pipeline: clicks\n", "", "1:1: `pipeline` is missing; for example `pipeline: clicks`"),
@@ -37,7 +37,7 @@ import Testing
         .init("features:\n" + features, "", "1:1: `features` is missing; for example `features: [{field: user_id, kind: categorical}]`"),
         .init("features:\n" + features, "features: []", "5:11: features is empty; a model needs one at least, for example `- {field: user_id, kind: categorical}`"),
         .init(", kind: categorical", "", "6:5: `features.kind` is missing; for example `kind: categorical`"),
-        .init(adding: "learn: {optimizer: {rate: 1}}", "7:20: `learn.optimizer.kind` is missing; for example `kind: sgd`"),
+        .init(adding: "learn: {optimizer: {rate: 1}}", "7:20: `learn.optimizer.kind` is missing; for example `kind: auto`"),
         .init(adding: "model: {bits: 3, bits: 4}", "7:9: duplicate key `bits`: this is the first, another follows in the same map; keep one"),
         .init(adding: "pipeline: again", "1:1: duplicate key `pipeline`: this is the first, another follows in the same map; keep one"),
         .init("feedback.clicks", "t, properties: {enable.auto.commit: true, group.id: x, acks: 1}",
@@ -64,11 +64,11 @@ import Testing
         .init(adding: "model: {bits: twenty}", "7:15: model.bits must be a whole number from 1 to 28, for example `bits: 18`; found the text `twenty`"),
         .init(adding: "model: {bits: \"20\"}", "7:15: model.bits must be a whole number from 1 to 28, for example `bits: 18`; found the text `20`"),
         .init(adding: "model: {seed: -1}", "7:15: model.seed must be a whole number from 0 to 18446744073709551615, for example `seed: 0`; found the number `-1`"),
-        .init(adding: "model: {weights: int4, kind: fm}",
-            "7:18: model.weights must be `int8` (nothing else is supported yet); found the text `int4`; did you mean `int8`?",
+        .init(adding: "model: {weights: int9, kind: fm}",
+            "7:18: model.weights must be one of fp32, fp16, int8, int8_asymmetric, int4; found the text `int9`; did you mean `int8`?",
             "7:30: model.kind must be `linear` (nothing else is supported yet); found the text `fm`"),
-        .init(adding: "learn: {optimizer: {kind: adagard}}", "7:27: learn.optimizer.kind must be one of sgd, adagrad; found the text `adagard`; did you mean `adagrad`?"),
-        .init(adding: "learn: {optimizer: adagrad}", "7:20: learn.optimizer must be a map, for example `{kind: adagrad, rate: 0.1}`; found the text `adagrad`"),
+        .init(adding: "learn: {optimizer: {kind: adagard}}", "7:27: learn.optimizer.kind must be one of auto, sgd, adagrad, vw, ftrl, adam, coin; found the text `adagard`; did you mean `adagrad`?"),
+        .init(adding: "learn: {optimizer: adagard}", "7:20: learn.optimizer must be one of auto, sgd, adagrad, vw, ftrl, adam, coin; found the text `adagard`; did you mean `adagrad`?"),
         .init(adding: "learn: {optimizer: {kind: sgd, rate: 0}}", "7:38: learn.optimizer.rate must be a number from 1e-09 to 100.0, for example `rate: 0.05`; found the number `0`"),
         .init(adding: "learn: {optimizer: {kind: sgd, rate: .5}}", "7:38: the number `.5` reads differently in different programs: write `0.5`, or put it in quotes if it is text",
             "7:38: learn.optimizer.rate must be a number from 1e-09 to 100.0, for example `rate: 0.05`; found the text `.5`"),
@@ -115,7 +115,7 @@ import Testing
             "9:5: a test says either `features: N` or `refused: reason`, for example `{event: {user_id: 7, clicked: 1}, features: 2}`",
             "10:13: tests.event must be a map, or text for a record that is not JSON; found the number `5`",
             "11:17: the number `007` reads differently in different programs: write `7`, or put it in quotes if it is text",
-            "11:32: tests.refused must be one of empty, too_large, malformed_json, duplicate_key, not_an_object, wrong_type, out_of_range, unknown_field, missing_label, label_out_of_domain, schema_violation; found `wrong_typ`; did you mean `wrong_type`?"),
+            "11:32: tests.refused must be one of empty, too_large, malformed_json, duplicate_key, not_an_object, wrong_type, out_of_range, unknown_field, missing_label, label_out_of_domain, schema_violation, too_many_features; found `wrong_typ`; did you mean `wrong_type`?"),
     ]
 
     static let syntax: [Case] = [

@@ -1,6 +1,6 @@
 // The table of lower case is part of every model's meaning: a change of one entry here changes what text features are.
 
-@testable import Records
+import Records
 import Testing
 
 @Suite struct CaseTableTests {

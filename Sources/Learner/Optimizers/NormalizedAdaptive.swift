@@ -55,9 +55,12 @@ public struct NormalizedAdaptive: Optimizer {
             slot.weight *= slot.scale / magnitude
             slot.scale = magnitude
         }
-        let share = value / slot.scale
+        guard slot.squares >= .leastNormalMagnitude else { return }
+        let root = slot.squares.squareRoot()
+        let own = 1 / (root * slot.scale)
+        let share = value * own * root  // value / scale, without another division
         update.norm += share * share
-        update.perUpdate += square * Self.ownRate(slot)
+        update.perUpdate += square * own
     }
 
     @inlinable @inline(__always)
@@ -69,7 +72,7 @@ public struct NormalizedAdaptive: Optimizer {
         let importance = Double(update.importance)
         shared += [importance * Double(update.norm), importance]
         let scale = Float((shared.y / shared.x).squareRoot())
-        update.norm = scale
+        update.norm = scale  // for the penalties' steps: the event's norm has been taken in
         update.perUpdate *= scale
         let advance = update.rate * update.importance
         let move =

@@ -28,9 +28,11 @@ struct Monitor {
     /// The figures of the last window that was complete when the next began.
     private var previous: MetricReport?
     private let window: UInt64
+    private let objective: Loss
 
-    init(_ definition: PipelineDefinition.Monitor) throws {
-        metrics = ProgressiveMetrics(window: definition.window)
+    init(_ definition: PipelineDefinition.Monitor, objective: Loss) throws {
+        self.objective = objective
+        metrics = ProgressiveMetrics(window: definition.window, objective: objective)
         window = UInt64(definition.window)
         detectors = try definition.detectors.map { detector in
             switch detector {
@@ -44,9 +46,8 @@ struct Monitor {
     /// Takes in one scored event; returns the detectors that fire on it.
     mutating func add(_ score: Score, partition: Int32, offset: Int64) -> [DriftEvent] {
         metrics.add(score)
-        // The absolute error |label - prediction|: it moves with every prediction, where the 0/1 error only sees those that cross 0.5.
-        let prediction = Double(score.prediction) / Score.predictionScale
-        let error = score.positive ? 1 - prediction : prediction
+        // The error's size, such as |label - probability|: it moves with every prediction, where the 0/1 error only sees those that cross 0.5.
+        let error = metrics.error(of: score)
         var events: [DriftEvent] = []
         for index in detectors.indices where detectors[index].update(error) == .drift {
             guard let alarm = detectors[index].lastAlarm else { continue }
@@ -56,8 +57,19 @@ struct Monitor {
                     eventsBefore: alarm.widthBefore, eventsAfter: alarm.widthAfter, before: previous, after: metrics.recent.report,
                     reference: reference))
         }
-        if metrics.total.events % window == 0 { previous = metrics.recent.report }
+        if metrics.events % window == 0 { previous = metrics.recent.report }
         return events
+    }
+
+    /// Too few events say nothing about divergence.
+    private static let divergenceEventsMinimum: UInt64 = 200
+
+    /// What is wrong when the newest events were predicted far worse than by weights of 0; else nil.
+    var divergence: String? {
+        guard metrics.events >= Self.divergenceEventsMinimum, let recent = metrics.recent.report else { return nil }
+        let untrained = metrics.untrainedLoss
+        guard !recent.objective.isFinite || recent.objective > 10 * untrained else { return nil }
+        return "over the newest \(recent.events) events the mean loss is \(recent.objective), and weights of 0 would have \(untrained)"
     }
 
     func encode(into writer: inout ByteWriter) throws {
@@ -71,7 +83,7 @@ struct Monitor {
     }
 
     mutating func restore(from reader: inout ByteReader) throws {
-        metrics = try ProgressiveMetrics(decoding: &reader, window: Int(window))
+        metrics = try ProgressiveMetrics(decoding: &reader, window: Int(window), objective: objective)
         for index in detectors.indices {
             let count = try reader.count(maximum: reader.remaining / 8)
             var state: [Double] = []

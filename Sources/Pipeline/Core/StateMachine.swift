@@ -46,9 +46,11 @@ public struct VersionMetrics: Sendable, Equatable, Codable {
     public var refused: [String: Int]
     /// Fields of events that nothing names, since the start.
     public var unknownFields: Int
+    /// What quantizing costs on the newest events; nil with FP32 weights.
+    public var quantization: QuantizationReport?
 
     enum CodingKeys: String, CodingKey {
-        case window, total, reference, refused
+        case window, total, reference, refused, quantization
         case unknownFields = "unknown_fields"
     }
 }
@@ -56,7 +58,7 @@ public struct VersionMetrics: Sendable, Equatable, Codable {
 /// The whole learned state of one pipeline. Used by one thread.
 public final class StateMachine {
     /// Counts up whenever the same entries would lead to other bits. Versions of another number are not replayed.
-    public static let semantics = 1
+    public static let semantics = 2
 
     public let definition: PipelineDefinition
     public let learner: OnlineLearner
@@ -71,6 +73,8 @@ public final class StateMachine {
     private var input: UInt64 = 0
     private var trace: UInt64 = 0
     private var unknownFields: UInt64 = 0
+    /// Events refused one after the other because their step was not finite.
+    private var notFiniteInARow: UInt64 = 0
     private var refusedByReason = [UInt64](repeating: 0, count: RefusalReason.allCases.count)
     private var deduplicator: Deduplicator?
 
@@ -83,7 +87,7 @@ public final class StateMachine {
     public init(_ definition: PipelineDefinition) throws {
         self.definition = definition
         learner = OnlineLearner(definition.layout, optimizer: definition.learn.optimizer.definition, rule: definition.rule)
-        monitor = try Monitor(definition.monitor)
+        monitor = try Monitor(definition.monitor, objective: definition.learn.loss)
         deduplicator = definition.source.deduplicate.map { Deduplicator(limit: $0.last) }
     }
 
@@ -120,6 +124,14 @@ public final class StateMachine {
             if !fired.isEmpty { pendingDrift += fired }
         }
         for refusal in batch.refusals { refusedByReason[refusal.reason.index] += 1 }
+        if batch.refusals.isEmpty {
+            if !batch.isEmpty { notFiniteInARow = 0 }
+        } else {
+            for example in batch.examples {
+                let isFinite = example.refusal < 0 || batch.refusals[Int(example.refusal)].reason != .notFinite
+                notFiniteInARow = isFinite ? 0 : notFiniteInARow + 1
+            }
+        }
         unknownFields += UInt64(batch.unknownFields)
 
         let learnedNow = scores.count
@@ -199,8 +211,18 @@ public final class StateMachine {
         for (reason, count) in zip(RefusalReason.allCases, refusedByReason) where count > 0 { refused[reason.rawValue] = Int(count) }
         return VersionMetrics(
             window: monitor.metrics.recent.report, total: monitor.metrics.total.report, reference: monitor.reference, refused: refused,
-            unknownFields: Int(unknownFields))
+            unknownFields: Int(unknownFields), quantization: learner.quantization)
     }
+
+    /// Throws once the model has run away; what was learned since the last version must then be neither recorded nor published.
+    public func checkDivergence() throws(DivergenceError) {
+        let symptom =
+            notFiniteInARow >= Self.notFiniteMaximum
+            ? "the newest \(notFiniteInARow) events were refused because their step was not finite" : monitor.divergence
+        if let symptom { throw DivergenceError(pipeline: definition.name, symptom: symptom, version: version) }
+    }
+
+    private static let notFiniteMaximum: UInt64 = 100
 
     private var sortedPositions: [PartitionStart] {
         positions.map { PartitionStart(partition: $0.key, offset: $0.value) }.sorted { $0.partition < $1.partition }
@@ -208,7 +230,7 @@ public final class StateMachine {
 
     // MARK: Snapshots
 
-    private static let magic: UInt32 = 0x3153_4653  // "SFS1": the format's number is its last character
+    private static let magic: UInt32 = 0x3253_4653  // "SFS2": the format's number is its last character
 
     /// The whole state, at a cut.
     public func encode() throws -> [UInt8] {
@@ -224,6 +246,7 @@ public final class StateMachine {
         writer.append(input)
         writer.append(trace)
         writer.append(unknownFields)
+        writer.append(notFiniteInARow)
         writer.append(UInt32(RefusalReason.allCases.count))
         for (reason, count) in zip(RefusalReason.allCases, refusedByReason) {
             writer.append(reason.rawValue)
@@ -258,6 +281,7 @@ public final class StateMachine {
         input = try reader.integer()
         trace = try reader.integer()
         unknownFields = try reader.integer()
+        notFiniteInARow = try reader.integer()
         for _ in 0..<(try reader.count(maximum: 1000)) {
             let name = try reader.string()
             guard let reason = RefusalReason(rawValue: name) else { throw FormatError("refusals for an unknown reason \(name)") }
@@ -277,6 +301,19 @@ public final class StateMachine {
 public struct OrderError: Error, CustomStringConvertible, Sendable {
     public let description: String
     init(_ description: String) { self.description = description }
+}
+
+/// The loss has run away: the rate is too high, or the numbers are too large for it.
+public struct DivergenceError: Error, CustomStringConvertible, Sendable {
+    public let pipeline: String
+    public let symptom: String
+    /// The last version before it.
+    public let version: UInt64
+
+    public var description: String {
+        "pipeline \(pipeline) diverges: \(symptom). Nothing behind version \(version) is published. Lower learn.optimizer.rate (or use "
+            + "`optimizer: auto`), standardise or clip large numbers, and start under another pipeline name"
+    }
 }
 
 extension RefusalReason {

@@ -54,7 +54,7 @@ extension PipelineDefinition.Learn {
             return ([kind.rawValue] + shown.map { String($0.bitPattern, radix: 16) }).joined(separator: " ")
         }
 
-        var definition: OptimizerDefinition {
+        package var definition: OptimizerDefinition {
             let value = values.map(Float.init)
             return switch kind {
             case .auto: .auto

@@ -1,4 +1,5 @@
 import Foundation
+import Learner
 import Records
 
 /// What a back-test found. The JSON keys are an interface.
@@ -7,6 +8,12 @@ public struct Evaluation: Sendable, Codable {
     public var deadLetters: Int
     public var logloss: Double?
     public var accuracy: Double?
+    /// The mean loss, of losses other than logistic and softmax.
+    public var loss: Double?
+    public var mae: Double?
+    public var rmse: Double?
+    /// The share of labels at or below the predicted quantile.
+    public var coverage: Double?
     public var precision: Double?
     public var recall: Double?
     public var f1: Double?
@@ -16,6 +23,8 @@ public struct Evaluation: Sendable, Codable {
     public var meanLabel: Double?
     public var calibrationError: Double?
     public var driftEvents: Int
+    /// What quantizing costs on the newest events; nil with FP32 weights.
+    public var quantization: QuantizationReport?
     public var refused: [String: Int]
     public var unknownFields: Int
     public var seconds: Double
@@ -23,7 +32,7 @@ public struct Evaluation: Sendable, Codable {
     public var imageHash: String
 
     enum CodingKeys: String, CodingKey {
-        case examples, logloss, accuracy, precision, recall, f1, auc, refused, seconds
+        case examples, loss, logloss, mae, rmse, coverage, quantization, accuracy, precision, recall, f1, auc, refused, seconds
         case deadLetters = "dead_letters"
         case aucError = "auc_error"
         case meanPrediction = "mean_prediction"
@@ -40,7 +49,7 @@ public struct Evaluation: Sendable, Codable {
 /// the running learner's, so the figures and the image hash are the same too.
 ///
 /// - Parameter progress: is told, now and then, the events and bytes read.
-/// - Throws: `RecordsError` with the line, when the file cannot be read.
+/// - Throws: `RecordsError` with the line, when the file cannot be read; `DivergenceError`.
 public func evaluate(
     _ definition: PipelineDefinition, path: String, progress: (_ events: Int, _ bytes: Int) -> Void = { _, _ in }
 ) throws -> Evaluation {
@@ -59,7 +68,10 @@ public func evaluate(
         try machine.apply(batch, partition: 0, next: offset)
         batch.removeAll()
         // Nothing is recorded here, so what is pending need not be kept.
-        if machine.pendingEvents >= 1 << 20 { driftEvents += machine.cut().driftEvents.count }
+        if machine.pendingEvents >= 1 << 20 {
+            try machine.checkDivergence()
+            driftEvents += machine.cut().driftEvents.count
+        }
     }
     while let event = try reader.next() {
         decoder.decode(event, offset: offset, into: batch)
@@ -70,14 +82,15 @@ public func evaluate(
         if offset % (1 << 16) == 0 { progress(Int(offset), bytes) }
     }
     try learn()
+    try machine.checkDivergence()
     let sealed = machine.cut()
     driftEvents += sealed.driftEvents.count
     let seconds = (ContinuousClock.now - began) / .seconds(1)
     let total = sealed.metrics.total
     return Evaluation(
-        examples: Int(machine.learned), deadLetters: Int(machine.refused), logloss: total?.logloss, accuracy: total?.accuracy,
+        examples: Int(machine.learned), deadLetters: Int(machine.refused), logloss: total?.logloss, accuracy: total?.accuracy, loss: total?.loss, mae: total?.mae, rmse: total?.rmse, coverage: total?.coverage,
         precision: total?.precision, recall: total?.recall, f1: total?.f1, auc: total?.auc, aucError: total?.aucError,
         meanPrediction: total?.meanPrediction, meanLabel: total?.meanLabel, calibrationError: total?.calibrationError,
-        driftEvents: driftEvents, refused: sealed.metrics.refused, unknownFields: sealed.metrics.unknownFields, seconds: seconds,
+        driftEvents: driftEvents, quantization: sealed.metrics.quantization, refused: sealed.metrics.refused, unknownFields: sealed.metrics.unknownFields, seconds: seconds,
         examplesPerSecond: seconds > 0 ? Double(offset) / seconds : 0, imageHash: sealed.hashes.image.description)
 }

@@ -24,6 +24,7 @@ extension LearnerRun {
         var publishedVersion: UInt64 = 0
 
         func cut(snapshotReason: String?) throws {
+            try machine.checkDivergence()
             let sealed = machine.cut()
             var item = RecordItem(sealed: sealed, deadLetters: letters, newestEventMilliseconds: newest)
             letters = []

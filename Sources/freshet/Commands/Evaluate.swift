@@ -20,20 +20,35 @@ struct EvaluateCommand: ParsableCommand {
         }
         progress.finish()
         if output.json { return try Output.json(result) }
-        Output.line(
-            """
-            examples      \(Format.count(result.examples)) in \(Format.fixed(result.seconds, 2)) s, \(Format.count(Int(result.examplesPerSecond))) a second
-            dead letters  \(Format.count(result.deadLetters))\(reasons(result.refused))
-            logloss       \(Format.fixed(result.logloss, 5))
-            accuracy      \(Format.fixed(result.accuracy, 5))
-            precision     \(Format.fixed(result.precision, 5))
-            recall        \(Format.fixed(result.recall, 5))
-            F1            \(Format.fixed(result.f1, 5))
-            AUC           \(Format.fixed(result.auc, 5)) ± \(Format.fixed(result.aucError, 5))
-            calibration   mean prediction \(Format.fixed(result.meanPrediction, 5)), mean label \(Format.fixed(result.meanLabel, 5)), expected error \(Format.fixed(result.calibrationError, 5))
-            drift events  \(result.driftEvents)
-            image hash    \(result.imageHash)
-            """)
+        var lines = [
+            ("examples", "\(Format.count(result.examples)) in \(Format.fixed(result.seconds, 2)) s, \(Format.count(Int(result.examplesPerSecond))) a second"),
+            ("dead letters", "\(Format.count(result.deadLetters))\(reasons(result.refused))"),
+        ]
+        func add(_ name: String, _ value: Double?, _ error: Double? = nil) {
+            guard let value else { return }
+            lines.append((name, Format.fixed(value, 5) + (error.map { " ± \(Format.fixed($0, 5))" } ?? "")))
+        }
+        add("logloss", result.logloss)
+        add("loss", result.loss)
+        add("accuracy", result.accuracy)
+        add("precision", result.precision)
+        add("recall", result.recall)
+        add("F1", result.f1)
+        add("AUC", result.auc, result.aucError)
+        add("MAE", result.mae)
+        add("RMSE", result.rmse)
+        add("coverage", result.coverage)
+        if let prediction = result.meanPrediction, let label = result.meanLabel {
+            let error = result.calibrationError.map { ", expected error \(Format.fixed($0, 5))" } ?? ""
+            lines.append(("calibration", "mean prediction \(Format.fixed(prediction, 5)), mean label \(Format.fixed(label, 5))\(error)"))
+        }
+        if let gap = result.quantization {
+            lines.append(
+                ("quantizing", "predictions differ from FP32 by \(Format.fixed(gap.mean, 6)), p99 \(Format.fixed(gap.p99, 6)); loss by \(Format.fixed(gap.lossDifference, 6))"))
+        }
+        lines.append(("drift events", "\(result.driftEvents)"))
+        lines.append(("image hash", result.imageHash))
+        for (name, value) in lines { Output.line(name.padding(toLength: 14, withPad: " ", startingAt: 0) + value) }
         if result.unknownFields > 0 {
             Output.line("unknown fields \(Format.count(result.unknownFields)): fields of events that the pipeline does not name")
         }
