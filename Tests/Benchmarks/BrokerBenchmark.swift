@@ -6,31 +6,27 @@ import Pipeline
 import PostgresClient
 import TestSupport
 
-/// A broker in memory that has the clicks, and a private PostgreSQL.
+/// A broker in memory and a private PostgreSQL.
 final class LoopBenchmark {
-    static let partitions = 64
-    /// Every click is sent so often, so that what is timed is not mostly the start.
-    static let copies = 2
+    private static let partitions = 64
 
-    let bench: Workbench
-    let postgres: PrivatePostgres
-    let broker: String
-    /// Messages in `feedback.clicks`.
-    let messages: Int
+    private let bench: Workbench
+    private let postgres: PrivatePostgres
+    private let broker: String
     private let brokerProcess: ChildProcess
 
-    /// - Parameter published: the pipelines whose topics of publication are made.
-    init(_ bench: Workbench, published: [String]) throws {
+    /// - Parameters:
+    ///   - sources: topics of events.
+    ///   - published: the pipelines whose topics of publication are made.
+    init(_ bench: Workbench, sources: [String], published: [String]) throws {
         self.bench = bench
-        let topics = ["feedback.clicks:\(Self.partitions)"] + published.flatMap { ["\($0).versions:1", "\($0).images:1"] }
+        let topics = sources.map { "\($0):\(Self.partitions)" } + published.flatMap { ["\($0).versions:1", "\($0).images:1"] }
         brokerProcess = try ChildProcess(bench.freshet, ["broker"] + topics.flatMap { ["--topic", $0] }, folder: bench.folder)
         let deadline = ContinuousClock.now + .seconds(20)
         while !brokerProcess.standardOutput.contains("\n"), ContinuousClock.now < deadline { usleep(10_000) }
         broker = brokerProcess.standardOutput.trimmingCharacters(in: .whitespacesAndNewlines)
         guard !broker.isEmpty else { throw BenchmarkError("the broker said nothing: \(brokerProcess.standardError)") }
         postgres = try PrivatePostgres()
-        messages = bench.events * Self.copies
-        try fill(bench.clicks("json"))
     }
 
     func stop() {
@@ -38,9 +34,8 @@ final class LoopBenchmark {
         postgres.stop()
     }
 
-    /// Sends the file's lines to all partitions in turn.
-    private func fill(_ path: String) throws {
-        note("    sending \(messages) messages to the broker")
+    /// Sends so many clicks to all partitions of a topic in turn, the file over and over, at most `rate` a second.
+    func send(_ count: Int, to topic: String, rate: Int = .max) throws {
         let producer = try KafkaProducer(
             KafkaConfiguration(
                 brokers: broker,
@@ -48,24 +43,29 @@ final class LoopBenchmark {
         ) { report in
             if let error = report.error { note("\(error)") }
         }
-        let clicks = try EventsInMemory(path: path, limit: bench.events)
-        for copy in 0..<Self.copies {
-            for (index, event) in clicks.events.enumerated() {
-                try producer.produce(
-                    topic: "feedback.clicks", partition: Int32((copy + index) % Self.partitions), key: nil, value: event, timeout: .seconds(60))
+        let clicks = try EventsInMemory(path: bench.clicks("json"), limit: min(count, bench.events))
+        defer { withExtendedLifetime(clicks) {} }
+        let events = clicks.events
+        let began = ContinuousClock.now
+        for index in 0..<count {
+            if index % 1000 == 0, rate < .max {
+                Thread.sleep(forTimeInterval: max(0, Double(index) / Double(rate) - (ContinuousClock.now - began) / .seconds(1)))
             }
+            try producer.produce(
+                topic: topic, partition: Int32((index + index / events.count) % Self.partitions), key: nil, value: events[index % events.count],
+                timeout: .seconds(60))
         }
         try producer.flush(timeout: .seconds(120))
         _ = producer.close(timeout: .seconds(5))
     }
 
     /// Reads every message of every partition and looks at nothing. Messages a second, and CPU seconds of all threads.
-    func consume() throws -> (rate: Double, cpu: Double) {
+    func consume(_ messages: Int, from topic: String) throws -> (rate: Double, cpu: Double) {
         let consumer = try KafkaConsumer(
             KafkaConfiguration(brokers: broker, properties: ["fetch.wait.max.ms": "10"]), groupID: "bench", partitions: Self.partitions)
         defer { _ = consumer.close(timeout: .seconds(5)) }
         let (began, cpu) = (ContinuousClock.now, cpuSeconds(RUSAGE_SELF))
-        let queues = try consumer.assign((0..<Int32(Self.partitions)).map { ($0, 0) }, topic: "feedback.clicks")
+        let queues = try consumer.assign((0..<Int32(Self.partitions)).map { ($0, 0) }, topic: topic)
         var count = 0
         var bytes = 0
         while count < messages {
@@ -80,12 +80,12 @@ final class LoopBenchmark {
         return (Double(messages) / ((ContinuousClock.now - began) / .seconds(1)), cpuSeconds(RUSAGE_SELF) - cpu)
     }
 
-    /// Writes the file of a pipeline over all messages. Its `publish.topic` is its name.
-    func pipeline(_ name: String, bits: Int, _ replacing: [(String, String)] = []) throws -> String {
+    /// Writes the file of a pipeline over a topic. Its `publish.topic` is its name.
+    func pipeline(_ name: String, topic: String, bits: Int, _ replacing: [(String, String)] = []) throws -> String {
         let yaml = try bench.clicksPipeline(
             bits: bits, name: name,
             [
-                ("    topic: feedback.clicks\n", "    topic: feedback.clicks\n    properties: {fetch.wait.max.ms: 10}\n"),
+                ("    topic: feedback.clicks\n", "    topic: \(topic)\n    properties: {fetch.wait.max.ms: 10}\n"),
                 ("publish: {topic: clicks}", "publish: {topic: \(name)}"),
             ] + replacing)
         return try bench.file(name, yaml)
@@ -98,9 +98,9 @@ final class LoopBenchmark {
             environment: ["KAFKA_BROKERS": broker, "DATABASE_URL": postgres.url], folder: bench.folder)
     }
 
-    /// Waits until a learner has recorded all messages. Events a second, exact by the database's clock: from the first version's row to the
+    /// Waits until a learner has recorded so many messages. Events a second, exact by the database's clock: from the first version's row to the
     /// last one's, and the events between them.
-    func recorded(_ name: String, _ learner: ChildProcess) throws -> Double {
+    func recorded(_ messages: Int, _ name: String, _ learner: ChildProcess) throws -> Double {
         let connection = try PostgresConnection.connect(postgres.url, applicationName: "freshet bench", timeout: .seconds(10))
         defer { connection.close() }
         let deadline = ContinuousClock.now + .seconds(180)
@@ -121,27 +121,31 @@ final class LoopBenchmark {
 
 func measureBroker(_ bench: Workbench) throws {
     let names = (1...Workbench.rounds).map { "clicks-\($0)" }
-    let loop = try LoopBenchmark(bench, published: names)
+    let topic = "feedback.clicks"
+    let loop = try LoopBenchmark(bench, sources: [topic], published: names)
     defer { loop.stop() }
+    // Twice, so that what is timed is not mostly the start.
+    let messages = 2 * bench.events
+    note("    sending \(messages) messages to the broker")
+    try loop.send(messages, to: topic)
     let file = try bench.file("clicks-evaluate", bench.clicksPipeline())
     var consumed: [Double] = []
     var learned: [Double] = []
     var evaluated: [Double] = []
     var cpu: [Double] = []
     for name in names {
-        let consumption = try loop.consume()
+        let consumption = try loop.consume(messages, from: topic)
         consumed.append(consumption.rate)
-        cpu.append(consumption.cpu / Double(loop.messages) * 1e9)
-        let learner = try loop.start("run", loop.pipeline(name, bits: 22))
-        learned.append(try loop.recorded(name, learner))
+        cpu.append(consumption.cpu / Double(messages) * 1e9)
+        let learner = try loop.start("run", loop.pipeline(name, topic: topic, bits: 22))
+        learned.append(try loop.recorded(messages, name, learner))
         learner.kill()
         let output = try bench.finished(ChildProcess(bench.freshet, ["evaluate", file, bench.clicks("json"), "--json"], folder: bench.folder))
         evaluated.append(try JSONDecoder().decode(Evaluation.self, from: Data(output.standardOutput.utf8)).examplesPerSecond)
     }
     bench.consumed = median(cpu)
-    let setting = "\(LoopBenchmark.partitions) partitions, zstd; broker and PostgreSQL on the same cores"
     bench.row(
-        "`freshet run` through the broker, a second: learned, recorded, published (\(setting))", rate(learned),
+        "`freshet run` through the broker, a second: learned, recorded, published (64 partitions, zstd; broker and PostgreSQL on the same cores)", rate(learned),
         "`evaluate` of the same events: \(rate(evaluated))", ratio(learned, evaluated), goal: "0.7 and 400 k/s")
     bench.row(
         "`freshet run`, the same", rate(learned), "plain librdkafka consumption of the same messages: \(rate(consumed))", ratio(learned, consumed))

@@ -10,6 +10,7 @@ final class EventsInMemory {
 
     let path: String
     let bytes: UnsafeRawBufferPointer
+    /// Valid as long as this object.
     let events: [UnsafeRawBufferPointer]
 
     /// The first `limit` lines of a file.

@@ -8,6 +8,7 @@ import Records
 func measureHeap(_ bench: Workbench) throws {
     guard let definition = bench.definition(try bench.clicksPipeline()) else { throw BenchmarkError("pipelines/clicks.yaml is refused") }
     let events = try EventsInMemory(path: bench.clicks("json"), limit: min(bench.events, 200_000))
+    defer { withExtendedLifetime(events) {} }
     let decoder = EventDecoder(definition.plan)
     let batch = ExampleBatch()
     let machine = try StateMachine(definition)
