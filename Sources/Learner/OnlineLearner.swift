@@ -19,9 +19,22 @@ public final class OnlineLearner {
         var accumulator: GradientAccumulator?
     }
 
+    /// The layout of the images that such a learner trains.
+    ///
+    /// - Parameter dense: the sizes of the dense fields.
+    public static func layout(
+        bits: Int, weights: WeightKind = .int8, scaledCount: Int = 0, dense: [Int] = [], loss: Loss = .logistic, optimizer: OptimizerDefinition
+    ) -> ImageLayout {
+        var outputs = 1
+        var mixtureCount = 0
+        if case .softmax(let classes) = loss { outputs = classes }
+        if optimizer == .auto { (outputs, mixtureCount) = (Mixture.members, Mixture.count) }
+        return ImageLayout(bits: bits, weights: weights, outputs: outputs, scaledCount: scaledCount, dense: dense, mixtureCount: mixtureCount)
+    }
+
     /// - Parameters:
-    ///   - layout: its `outputs` must be the loss's classes for softmax, else 1.
-    ///   - rule: a schedule and accumulated gradients need an optimizer with a rate.
+    ///   - layout: what `layout` gives for the same loss and optimizer.
+    ///   - rule: a schedule and accumulated gradients need an optimizer with a rate; `auto` needs logistic loss.
     public convenience init(_ layout: ImageLayout, optimizer: OptimizerDefinition, rule: LearningRule = LearningRule()) {
         switch optimizer {
         case .sgd(let rate, let l1, let l2): self.init(layout, SGD(rate: rate, l1: l1, l2: l2), rule)
@@ -30,8 +43,28 @@ public final class OnlineLearner {
         case .ftrlProximal(let alpha, let beta, let l1, let l2): self.init(layout, FTRLProximal(alpha: alpha, beta: beta, l1: l1, l2: l2), rule)
         case .adam(let rate, let beta1, let beta2, let l1, let l2): self.init(layout, Adam(rate: rate, beta1: beta1, beta2: beta2, l1: l1, l2: l2), rule)
         case .coinBetting(let alpha, let beta): self.init(layout, CoinBetting(alpha: alpha, beta: beta), rule)
-        case .auto: self.init(layout, AdaGrad(rate: 0.1), rule)
+        case .auto: self.init(bank: layout, rule)
         }
+    }
+
+    private convenience init(bank layout: ImageLayout, _ rule: LearningRule) {
+        precondition(layout.outputs == Mixture.members && layout.mixtureCount == Mixture.count, "a bank needs a layout of a bank")
+        precondition(rule.loss == .logistic && rule.accumulate == 1 && rule.schedule == .constant, "a bank learns logistic loss, at its own rates")
+        switch layout.weights {
+        case .fp32: self.init(BankLearner<FP32>(layout, roundingSeed: rule.roundingSeed))
+        case .fp16: self.init(BankLearner<FP16>(layout, roundingSeed: rule.roundingSeed))
+        case .int8: self.init(BankLearner<Int8Symmetric>(layout, roundingSeed: rule.roundingSeed))
+        case .int8Asymmetric: self.init(BankLearner<Int8Asymmetric>(layout, roundingSeed: rule.roundingSeed))
+        case .int4: self.init(BankLearner<Int4>(layout, roundingSeed: rule.roundingSeed))
+        }
+    }
+
+    @inline(__always)
+    private init<W: WeightFormat>(_ bank: BankLearner<W>) {
+        image = bank.image
+        body = Body(
+            learn: { batch, partition, trace, scores in bank.learn(batch, partition: partition, trace: &trace, scores: &scores) },
+            master: { bank.master(feature: $0, output: $1) }, gap: { bank.gap.report }, tables: bank.tables, accumulator: nil)
     }
 
     @inline(__always)

@@ -49,6 +49,11 @@ extension Image {
             guard let base = margins.baseAddress else { return nil }
             self.margins(batch.inputs(of: example), into: base)
             guard margins.allSatisfy(\.isFinite) else { return nil }
+            if layout.mixtureCount == Mixture.count, layout.outputs == Mixture.members {
+                var members = SIMD8<Float>()
+                for member in 0..<Mixture.members { members[member] = margins[member] }
+                return [Mixture(mixture.pointer).predict(members).probability]
+            }
             guard link == .softmax else { return [link.prediction(base.pointee)] }
             var probabilities = [Double](repeating: 0, count: layout.outputs)
             softmax(base, count: layout.outputs, into: &probabilities)

@@ -75,3 +75,29 @@ public func reproducibleLog(_ x: Double) -> Double {
 public func logisticSigmoid(_ x: Double) -> Double {
     1 / (1 + reproducibleExp(-x))
 }
+
+/// Two at a time, with the bits of the scalar one. `x` must be of magnitude 700 at most.
+@inlinable @inline(__always)
+public func logisticSigmoid(_ x: SIMD2<Double>) -> SIMD2<Double> {
+    let y = -x
+    let shifted = y * 0x1.71547652b82fep0 + 0x1.8p52
+    let k = shifted - 0x1.8p52
+    let r = (y - k * 0x1.62e42feep-1) - k * 0x1.a39ef35793c76p-33
+    var p = SIMD2<Double>(repeating: 1.0 / 6_227_020_800)
+    p = p * r + 1.0 / 479_001_600
+    p = p * r + 1.0 / 39_916_800
+    p = p * r + 1.0 / 3_628_800
+    p = p * r + 1.0 / 362_880
+    p = p * r + 1.0 / 40_320
+    p = p * r + 1.0 / 5_040
+    p = p * r + 1.0 / 720
+    p = p * r + 1.0 / 120
+    p = p * r + 1.0 / 24
+    p = p * r + 1.0 / 6
+    p = p * r + 0.5
+    p = p * r * r + r
+    // k is in the low bits of `shifted`: shifted up into the exponent's place, the rest falls off.
+    let exponent = unsafeBitCast(shifted, to: SIMD2<UInt64>.self) &<< 52 &+ (1023 << 52)
+    let power = unsafeBitCast(exponent, to: SIMD2<Double>.self)
+    return 1 / (1 + (power + power * p))
+}

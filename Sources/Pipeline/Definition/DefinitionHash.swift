@@ -18,7 +18,7 @@ struct DefinitionHash {
         self.learn = learn
         var lines = plan.features.map(Self.canonical)
         lines.append("model \(model.kind.rawValue) bits \(model.bits) seed \(model.seed) weights \(model.weights.rawValue)")
-        if learn.outputs > 1 { lines.append("outputs \(learn.outputs)") }
+        if case .softmax(let classes) = learn.loss { lines.append("outputs \(classes)") }
         if learn.optimizer.kind == .auto { lines.append("bank") }
         if learn.loss != .logistic { lines.append("loss \(learn.loss.name.rawValue)") }
         shared = lines

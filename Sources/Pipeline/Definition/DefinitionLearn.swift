@@ -31,8 +31,8 @@ extension DefinitionReader {
             guard isUsed, !optimizer.takesGradients, let node = section.node(key) else { continue }
             log.add(node.position, "learn.\(key) is for sgd, adagrad and adam; \(optimizer.kind.rawValue) finds its own steps: drop `\(key)`")
         }
-        if optimizer.kind == .auto, case .softmax = loss, let node = section.node("optimizer") {
-            log.add(node.position, "optimizer auto has one output and softmax one a class; choose another, for example `{kind: adagrad, rate: 0.1}`")
+        if optimizer.kind == .auto, loss != .logistic, let node = section.node("optimizer") {
+            log.add(node.position, "optimizer auto mixes probabilities, so it needs loss logistic; for \(loss.name.rawValue) choose another, for example `coin`")
         }
         return .init(loss: loss, optimizer: optimizer, schedule: schedule, accumulate: accumulate)
     }

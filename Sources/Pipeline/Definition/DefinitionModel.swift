@@ -74,9 +74,9 @@ extension PipelineDefinition {
     public var layout: ImageLayout { Self.layout(plan: plan, model: model, learn: learn) }
 
     static func layout(plan: EventPlan, model: Model, learn: Learn) -> ImageLayout {
-        ImageLayout(
-            bits: model.bits, weights: model.weights, outputs: learn.outputs, scaledCount: plan.scaledNames.count,
-            dense: plan.denseFields.map(\.size))
+        OnlineLearner.layout(
+            bits: model.bits, weights: model.weights, scaledCount: plan.scaledNames.count, dense: plan.denseFields.map(\.size), loss: learn.loss,
+            optimizer: learn.optimizer.definition)
     }
 
     /// What the model's outputs mean.
@@ -87,14 +87,6 @@ extension PipelineDefinition {
         LearningRule(
             loss: learn.loss, schedule: learn.schedule, accumulate: learn.accumulate,
             roundingSeed: model.rounding == .stochastic ? model.seed : nil)
-    }
-}
-
-extension PipelineDefinition.Learn {
-    /// Weights of a feature.
-    var outputs: Int {
-        if case .softmax(let classes) = loss { return classes }
-        return 1
     }
 }
 
