@@ -7,6 +7,7 @@
 #include <limits>
 #include <vector>
 
+#include "floats.hpp"
 #include "text.hpp"
 
 namespace freshet {
@@ -28,17 +29,32 @@ public:
         numbers.clear();
     }
 
+    /// How a container in this slot is read: an fsj_read.
+    uint8_t how(int32_t slot) const { return reads[size_t(slot)]; }
+
     /// Whether a container in this slot is read.
-    bool wanted(int32_t slot) const { return any && reads[size_t(slot)] != FSJ_READ_ONE; }
+    bool wanted(int32_t slot) const { return any && how(slot) != FSJ_READ_ONE; }
+
+    /// The value of a container of which nothing is read yet.
+    void begin(int32_t slot, fsj_value &value) {
+        value.kind = how(slot) == FSJ_READ_MEMBERS ? FSJ_OBJECT : FSJ_ARRAY;
+        value.length = 0;
+        value.integer = int64_t(how(slot) == FSJ_READ_FLOATS ? numbers.size() : list.size());
+        first_faults[size_t(slot)].found = 0;
+    }
+
+    void add(float number) { numbers.push_back(number); }
+
+    void add(const fsj_item &item) {
+        if (list.size() < items_max) list.push_back(item);
+    }
 
     /// The container at a token. An array where an object is read, or the other way round, is only checked.
     bool read(Text &text, uint32_t &token, int32_t slot, fsj_value &value) {
         const bool object = *text.at(token) == '{';
-        const uint8_t how = reads[size_t(slot)];
-        if (object != (how == FSJ_READ_MEMBERS)) return text.read(token, value);
-        value.kind = object ? FSJ_OBJECT : FSJ_ARRAY;
-        value.integer = int64_t(how == FSJ_READ_FLOATS ? numbers.size() : list.size());
-        first_faults[size_t(slot)].found = 0;
+        if (object != (how(slot) == FSJ_READ_MEMBERS)) return text.read(token, value);
+        begin(slot, value);
+        const bool floats = how(slot) == FSJ_READ_FLOATS;
         const uint8_t close = object ? '}' : ']';
         token++;
         if (*text.at(token) == close) {
@@ -46,7 +62,7 @@ public:
             return true;
         }
         for (bool more = true; more; more = *text.at(token - 1) == ',') {
-            const bool good = how == FSJ_READ_FLOATS ? one_float(text, token, first_faults[size_t(slot)], value.length) : one_item(text, token, object);
+            const bool good = floats ? one_float(text, token, first_faults[size_t(slot)], value.length) : one_item(text, token, object);
             if (!good) return false;
             value.length++;
             if (*text.at(token) != ',' && *text.at(token) != close) return text.fail("expected a comma or the end of the container", text.at(token));
@@ -64,6 +80,12 @@ private:
     bool any = false;
 
     bool one_float(Text &text, uint32_t &token, fsj_fault &fault, uint32_t at) {
+        float quick;
+        if (float_at(text.at(token), quick) != nullptr) {
+            token++;
+            add(quick);
+            return true;
+        }
         fsj_value item;
         item.kind = FSJ_ABSENT;
         if (!text.read_nested(token, item)) return false;
@@ -73,7 +95,7 @@ private:
             if (fault.found == 0) fault = {1, at, item};
             item.number = 0;
         }
-        numbers.push_back(float(item.number));
+        add(float(item.number));
         return true;
     }
 
@@ -89,7 +111,7 @@ private:
             token++;
         }
         if (!text.read_nested(token, item.value)) return false;
-        if (list.size() < items_max) list.push_back(item);
+        add(item);
         return true;
     }
 };

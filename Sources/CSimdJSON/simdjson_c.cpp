@@ -6,24 +6,29 @@
 
 #include "items.hpp"
 #include "keys.hpp"
+#include "layout.hpp"
 #include "text.hpp"
 
 using freshet::Items;
 using freshet::Key;
 using freshet::Keys;
+using freshet::Layout;
 using freshet::Text;
 
 struct fsj_decoder {
     Text text;
     Keys keys;
     Items items_read;
-    std::vector<fsj_value> values;
+    Layout layout;
+    std::vector<fsj_value> values;  // one a name, and one more for what nobody reads
     std::vector<fsj_span> spans;
     uint32_t fields_max;
     uint64_t event = 0;
+    uint64_t predicted = 0;
+    bool fits_layout = false;  // the values of slots that the layout does not have are absent
 
     fsj_decoder(const uint8_t *reads, uint32_t count, uint32_t fields_max, uint32_t depth_max, uint32_t items_max)
-        : text(depth_max), items_read(reads, count, items_max), values(count), fields_max(fields_max) {}
+        : text(depth_max), items_read(reads, count, items_max), values(count + 1), fields_max(fields_max) {}
 
     fsj_status malformed(const char *what, uint32_t token) {
         text.fail(what, text.at(token));
@@ -53,11 +58,32 @@ struct fsj_decoder {
     }
 
     fsj_status decode(const char *bytes, size_t size, fsj_report &report) {
-        keys.trim();
         if (!text.load(bytes, size)) return FSJ_MALFORMED;
+        if (layout.worthwhile()) {
+            items_read.clear();
+            if (!fits_layout) std::memset(values.data(), 0, values.size() * sizeof(fsj_value));
+            fits_layout = layout.decode(text, items_read, values.data(), report);
+            if (__builtin_expect(fits_layout, 1)) {
+                layout.hit();
+                predicted++;
+                return FSJ_OK;
+            }
+            layout.miss();
+        }
+        return decode_any(report);
+    }
+
+    /// Decodes the text that was loaded, whatever its layout.
+    __attribute__((noinline)) fsj_status decode_any(fsj_report &report) {
+        keys.trim();
+        fits_layout = false;
+        if (!text.index()) return FSJ_MALFORMED;
         if (*text.at(0) != '{') return other();
         std::memset(values.data(), 0, values.size() * sizeof(fsj_value));
         items_read.clear();
+        const bool learning = layout.learning();
+        if (learning) layout.start();
+        const uint8_t *piece = text.begin();
         event++;
         uint32_t fields = 0;
         uint32_t previous = 0;
@@ -76,6 +102,7 @@ struct fsj_decoder {
             token++;
             if (*text.at(token) != ':') return malformed("expected a colon", token);
             token++;
+            if (learning) layout.field(piece, text.at(token), key.slot, int32_t(values.size() - 1));
             if (key.slot >= 0) {
                 const bool container = uint8_t(*text.at(token) | 0x20) == '{';
                 if (__builtin_expect(container && items_read.wanted(key.slot), 0)) {
@@ -88,10 +115,18 @@ struct fsj_decoder {
                 if (!text.skip(token)) return FSJ_MALFORMED;
             }
             if (*text.at(token) != ',' && *text.at(token) != '}') return malformed("expected a comma or the end of the object", token);
+            if (learning) {
+                piece = text.at(token);
+                while (freshet::is_space(piece[-1])) piece--;
+            }
             token++;
         }
         if (fields == 0) token++;
         if (!text.finished(token)) return FSJ_MALFORMED;
+        if (learning && duplicate == 0) {
+            layout.finish(piece, text.end());
+            fits_layout = true;
+        }
         if (const uint32_t blamed = duplicate != 0 ? duplicate : unknown; blamed != 0) {
             report.key = reinterpret_cast<const char *>(keys.bytes_of(blamed));
             report.key_length = keys[blamed].length;
@@ -101,7 +136,7 @@ struct fsj_decoder {
 
     fsj_status split(const char *bytes, size_t size, const char *name, uint32_t items_max) {
         spans.clear();
-        if (!text.load(bytes, size)) return FSJ_MALFORMED;
+        if (!text.load(bytes, size) || !text.index()) return FSJ_MALFORMED;
         if (*text.at(0) != '{') return other();
         const size_t name_length = std::strlen(name);
         uint32_t found = 0;
@@ -174,6 +209,8 @@ extern "C" const fsj_item *fsj_items(const fsj_decoder *decoder) { return decode
 extern "C" const float *fsj_floats(const fsj_decoder *decoder) { return decoder->items_read.floats(); }
 
 extern "C" const fsj_fault *fsj_faults(const fsj_decoder *decoder) { return decoder->items_read.faults(); }
+
+extern "C" uint64_t fsj_predicted(const fsj_decoder *decoder) { return decoder->predicted; }
 
 extern "C" fsj_status fsj_decode(fsj_decoder *decoder, const char *bytes, size_t length, fsj_report *report) {
     *report = {};

@@ -11,14 +11,12 @@
 #ifndef FRESHET_TEXT_HPP
 #define FRESHET_TEXT_HPP
 
-#include <charconv>
-#include <limits>
 #include <memory>
 #include <new>
 
 #include <simdjson.h>
 
-#include "bytes.hpp"
+#include "numbers.hpp"
 
 namespace freshet {
 
@@ -40,7 +38,7 @@ public:
         return false;
     }
 
-    /// Copies the text and finds its tokens.
+    /// Copies the text.
     bool load(const char *bytes, size_t size) {
         position = UINT32_MAX;
         if (!reserve(size)) {
@@ -51,7 +49,17 @@ public:
         std::memset(text.get() + size, 0, padding);
         length = size;
         unescaped_end = unescaped.get();
-        switch (stage1->stage1(text.get(), size, simdjson::stage1_mode::regular)) {
+        return true;
+    }
+
+    const uint8_t *begin() const { return text.get(); }
+    const uint8_t *end() const { return text.get() + length; }
+
+    /// Finds the tokens of the text.
+    bool index() {
+        position = UINT32_MAX;
+        unescaped_end = unescaped.get();
+        switch (stage1->stage1(text.get(), length, simdjson::stage1_mode::regular)) {
         case simdjson::SUCCESS: break;
         case simdjson::UTF8_ERROR: message = "not UTF-8"; return false;
         case simdjson::UNCLOSED_STRING: message = "a string is not closed"; return false;
@@ -59,9 +67,9 @@ public:
         case simdjson::EMPTY: message = "nothing but white space"; return false;
         default: message = "no JSON"; return false;
         }
-        stage1->structural_indexes[stage1->n_structural_indexes] = uint32_t(size);
+        stage1->structural_indexes[stage1->n_structural_indexes] = uint32_t(length);
         tokens = stage1->structural_indexes.get();
-        has_escapes = std::memchr(text.get(), '\\', size) != nullptr;
+        has_escapes = std::memchr(text.get(), '\\', length) != nullptr;
         return true;
     }
 
@@ -182,6 +190,33 @@ public:
         }
     }
 
+    /// A string without a token, from `at` on, where it has a byte that is special; returns its last quote, or null if it is malformed.
+    __attribute__((noinline)) const uint8_t *odd_string(const uint8_t *&start, const uint8_t *at, uint32_t &size) {
+        bool escapes = false;
+        while (*at != '"') {
+            if (*at == '\\') {
+                escapes = true;
+                at++;
+                if (*at < 0x20 || *at >= 0x80) return nullptr;
+                at++;
+            } else if (*at < 0x20) {
+                return nullptr;
+            } else if (*at < 0x80) {
+                at++;
+            } else {
+                const uint32_t more = utf8_length(at);
+                if (more == 0) return nullptr;
+                at += more;
+            }
+        }
+        size = uint32_t(at - start);
+        return !escapes || unescape(start, size) ? at : nullptr;
+    }
+
+    /// The number that begins at `start`; only checked if `value` is null.
+    bool number(const uint8_t *start, fsj_value *value) {
+        return read_number(start, end(), value) || fail("not a JSON value", start);
+    }
 
 private:
     static constexpr size_t padding = 64;
@@ -247,72 +282,6 @@ private:
         start = unescaped_end;
         size = uint32_t(out - unescaped_end);
         unescaped_end = out;
-        return true;
-    }
-
-    /// The number that begins at `start`; only checked if `value` is null.
-    bool number(const uint8_t *start, fsj_value *value) {
-        const uint8_t *p = start;
-        const bool negative = *p == '-';
-        p += negative;
-        const uint8_t *digits = p;
-        uint64_t mantissa = 0;
-        while (is_digit(*p)) mantissa = mantissa * 10 + (*p++ - '0');
-        const int64_t whole = p - digits;
-        if (whole == 0 || (whole > 1 && *digits == '0')) return fail("not a JSON value", start);
-        int64_t fraction = 0;
-        int64_t exponent = 0;
-        bool integer = true;
-        if (*p == '.') {
-            integer = false;
-            const uint8_t *first = ++p;
-            while (is_digit(*p)) mantissa = mantissa * 10 + (*p++ - '0');
-            fraction = p - first;
-            if (fraction == 0) return fail("not a JSON value", start);
-        }
-        if ((*p | 0x20) == 'e') {
-            integer = false;
-            p++;
-            const bool down = *p == '-';
-            p += down || *p == '+';
-            const uint8_t *first = p;
-            for (; is_digit(*p); p++)
-                if (exponent < 1000000000000) exponent = exponent * 10 + (*p - '0');
-            if (p == first) return fail("not a JSON value", start);
-            if (down) exponent = -exponent;
-        }
-        if (!ends_scalar(*p) && p != text.get() + length) return fail("not a JSON value", start);
-        if (value == nullptr) return true;
-
-        value->text = reinterpret_cast<const char *>(start);
-        value->length = uint32_t(p - start);
-        const bool exact = whole + fraction <= 19;  // the mantissa did not overflow
-        if (integer && exact && mantissa <= uint64_t(INT64_MAX) + negative) {
-            value->kind = FSJ_INTEGER;
-            value->integer = int64_t(negative ? 0 - mantissa : mantissa);
-            value->number = double(value->integer);
-            return true;
-        }
-        value->kind = integer ? FSJ_BIG_INTEGER : FSJ_DOUBLE;
-        const int64_t scale = exponent - fraction;
-        if (exact && mantissa <= uint64_t(1) << 53 && scale >= -22 && scale <= 22) {
-            // Both factors are exact, so the one operation rounds correctly.
-            double magnitude = double(mantissa);
-            magnitude = scale < 0 ? magnitude / powers_of_ten[-scale] : magnitude * powers_of_ten[scale];
-            value->number = negative ? -magnitude : magnitude;
-            return true;
-        }
-        double parsed = 0;
-        const char *text_start = value->text;
-        if (std::from_chars(text_start, text_start + value->length, parsed).ec == std::errc::result_out_of_range) {
-            // Too large or too small: by where the first digit that is not zero stands.
-            const uint8_t *first = digits;
-            while (*first == '0' || *first == '.') first++;
-            const int64_t before = first < digits + whole ? whole - (first - digits) : digits + whole + 1 - first;
-            const double magnitude = exponent + before > 0 ? std::numeric_limits<double>::infinity() : 0;
-            parsed = negative ? -magnitude : magnitude;
-        }
-        value->number = parsed;
         return true;
     }
 

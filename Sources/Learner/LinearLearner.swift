@@ -92,7 +92,9 @@ final class LinearLearner<O: Optimizer, W: WeightFormat> {
         let single = layout.outputs == 1
         for index in 0..<min(Self.prefetchDistance, examples.count) { prefetch(examples[index], features) }
         for index in 0..<examples.count {
-            if index &+ Self.prefetchDistance < examples.count { prefetch(examples[index &+ Self.prefetchDistance], features) }
+            let ahead = index &+ Self.prefetchDistance
+            if ahead &+ Self.prefetchDistance < examples.count { prefetch(features, of: examples[ahead &+ Self.prefetchDistance]) }
+            if ahead < examples.count { prefetch(examples[ahead], features) }
             let example = examples[index]
             guard example.refusal < 0 else { continue }
             let inputs = Inputs(example, features: features, spans: spans, values: values)
@@ -139,6 +141,15 @@ final class LinearLearner<O: Optimizer, W: WeightFormat> {
     @inline(__always)
     private static func isUsable(_ numbers: UnsafeBufferPointer<Scaled>) -> Bool {
         numbers.allSatisfy { $0.raw.magnitude <= Double(Float.greatestFiniteMagnitude) }
+    }
+
+    /// Asks for the features themselves: fresh from the decoder they are near, but a batch that has waited may have left the cache.
+    @inline(__always)
+    private func prefetch(_ features: UnsafeMutableBufferPointer<Feature>, of example: Example) {
+        guard let base = features.baseAddress else { return }
+        for line in stride(from: Int(example.featuresStart), to: Int(example.featuresStart) &+ Int(example.featuresCount), by: 8) {
+            freshet_prefetch(base + line)
+        }
     }
 
     /// Asks for the lines that learning the example will touch. Dense fields stay near by themselves: every event touches them.
@@ -237,11 +248,18 @@ final class LinearLearner<O: Optimizer, W: WeightFormat> {
     @inline(__always)
     private func step(_ inputs: Inputs, output: Int, _ update: Update) -> Bool {
         var finite = true
-        visit(inputs, output: output) { slot, value in
+        let (slots, outputs) = (slots.pointer, layout.outputs)
+        for feature in inputs.features {
+            let slot = slots + (Int(feature.index) &* outputs &+ output)
             var moved = slot.pointee
-            optimizer.step(&moved, value: value, update)
+            optimizer.step(&moved, value: feature.value, update)
             slot.pointee = moved
             if !O.isFinite(moved) { finite = false }
+        }
+        for span in inputs.spans {
+            guard let values = inputs.values.map({ $0 + Int(span.valuesStart) }) else { continue }
+            let first = slots + (layout.denseStarts[Int(span.field)] &* outputs &+ output)
+            finite = optimizer.steps(first, stride: outputs, values: values, count: layout.denseSizes[Int(span.field)], update) && finite
         }
         return finite
     }
@@ -315,31 +333,34 @@ final class LinearLearner<O: Optimizer, W: WeightFormat> {
         let start = layout.denseStarts[Int(span.field)]
         let first = layout.locate(start, output: 0, lanes: W.lanes).block
         let last = layout.locate(start + layout.denseSizes[Int(span.field)] - 1, output: layout.outputs - 1, lanes: W.lanes).block
-        for block in first...last {
-            let line = image.change(block: block)
-            let range = layout.slots(ofBlock: block)
-            var stored = true
-            for (lane, slot) in range.enumerated() {
-                stored = W.store(optimizer.weight(slots.pointer[slot]), line, lane, dither: rounding.dither(events.pointer.pointee, slot)) && stored
-            }
-            if !stored { grow(block) }
-        }
+        for block in first...last { requantize(block: block) }
     }
 
     /// A weight has outgrown its block: the scale grows, and all of the block is quantized anew.
     @inline(never)
-    private func grow(_ block: Int) {
+    private func grow(_ block: Int) { requantize(block: block, growing: true) }
+
+    @inline(__always)
+    private func requantize(block: Int, growing: Bool = false) {
         let line = image.change(block: block)
         let range = layout.slots(ofBlock: block)
-        var (low, high): (Float, Float) = (0, 0)
-        for slot in range {
-            let weight = optimizer.weight(slots.pointer[slot])
-            low = min(low, weight)
-            high = max(high, weight)
-        }
-        W.fit(line, low: low, high: high)
-        for (lane, slot) in range.enumerated() {
-            _ = W.store(optimizer.weight(slots.pointer[slot]), line, lane, dither: rounding.dither(events.pointer.pointee, slot))
+        withUnsafeTemporaryAllocation(of: SIMD8<Float>.self, capacity: 16) { space in
+            guard let vectors = space.baseAddress else { return }
+            let weights = UnsafeMutableRawPointer(vectors).assumingMemoryBound(to: Float.self)
+            let vectorCount = (range.count + 7) / 8
+            vectors[vectorCount - 1] = SIMD8()
+            for lane in 0..<range.count { weights[lane] = optimizer.weight(slots.pointer[range.lowerBound &+ lane]) }
+            var (lows, highs) = (SIMD8<Float>(), SIMD8<Float>())
+            for position in 0..<vectorCount {
+                lows = pointwiseMin(lows, vectors[position])
+                highs = pointwiseMax(highs, vectors[position])
+            }
+            let (low, high) = (lows.min(), highs.max())
+            if growing || !W.holds(line, low: low, high: high) { W.fit(line, low: low, high: high) }
+            if rounding.isNearest { return W.storeAll(weights, count: range.count, line) }
+            for lane in 0..<range.count {
+                _ = W.store(weights[lane], line, lane, dither: rounding.dither(events.pointer.pointee, range.lowerBound &+ lane))
+            }
         }
     }
 
@@ -391,17 +412,17 @@ final class LinearLearner<O: Optimizer, W: WeightFormat> {
 /// Rounds to nearest, or stochastically by a hash of the seed, the event and the weight: the same bits whenever the event is learned again.
 struct Rounding: Sendable {
     private let seed: UInt64
-    private let stochastic: Bool
+    let isNearest: Bool
 
     init(seed: UInt64?) {
         self.seed = seed ?? 0
-        stochastic = seed != nil
+        isNearest = seed == nil
     }
 
     /// In [-0.5, 0.5) of a code; 0 where rounding is to nearest.
     @inline(__always)
     func dither(_ event: UInt64, _ slot: Int) -> Float {
-        guard stochastic else { return 0 }
+        guard !isNearest else { return 0 }
         let mixed = foldedMultiply(seed ^ event &* 0x9e37_79b9_7f4a_7c15, UInt64(truncatingIfNeeded: slot) ^ 0xe703_7ed1_a0b4_28db)
         let hash = foldedMultiply(mixed ^ 0xa076_1d64_78bd_642f, 0x8ebc_6af0_9c88_c6e3)
         return Float(hash >> 40) * 0x1p-24 - 0.5

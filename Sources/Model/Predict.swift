@@ -36,8 +36,7 @@ extension Image {
             var partial = SIMD4<Float>()
             var lane = 0
             while lane &+ 4 <= count {
-                let weights = SIMD4(F.weight(line, lane), F.weight(line, lane &+ 1), F.weight(line, lane &+ 2), F.weight(line, lane &+ 3))
-                partial += weights * UnsafeRawPointer(value + lane).loadUnaligned(as: SIMD4<Float>.self)
+                partial += F.weights4(line, lane) * UnsafeRawPointer(value + lane).loadUnaligned(as: SIMD4<Float>.self)
                 lane &+= 4
             }
             while lane < count {

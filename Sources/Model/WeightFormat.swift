@@ -41,9 +41,30 @@ public protocol WeightFormat: Sendable {
     /// rounds stochastically. False, and nothing is written, where the weight is outside the range of the block's scale.
     static func store(_ weight: Float, _ line: UnsafeMutableRawPointer, _ lane: Int, dither: Float) -> Bool
 
+    /// Stores so many weights in the lanes from 0 on, rounded to nearest: what `store` would write. All must be within the range of the block's scale.
+    static func storeAll(_ weights: UnsafePointer<Float>, count: Int, _ line: UnsafeMutableRawPointer)
+
+    /// Four weights side by side.
+    static func weights4(_ line: UnsafeRawPointer, _ lane: Int) -> SIMD4<Float>
+
+    /// Whether weights from `low` to `high` are within the range of the block's scale.
+    static func holds(_ line: UnsafeRawPointer, low: Float, high: Float) -> Bool
+
     /// Sets the scale so that weights from `low` (at most 0) to `high` (at least 0) have codes, with a quarter to spare so that growing stays rare. Codes
     /// are not converted: every lane must be stored anew. Weights must be finite.
     static func fit(_ line: UnsafeMutableRawPointer, low: Float, high: Float)
+}
+
+extension WeightFormat {
+    @inlinable
+    public static func storeAll(_ weights: UnsafePointer<Float>, count: Int, _ line: UnsafeMutableRawPointer) {
+        for lane in 0..<count { _ = store(weights[lane], line, lane, dither: 0) }
+    }
+
+    @inlinable @inline(__always)
+    public static func weights4(_ line: UnsafeRawPointer, _ lane: Int) -> SIMD4<Float> {
+        SIMD4(weight(line, lane), weight(line, lane &+ 1), weight(line, lane &+ 2), weight(line, lane &+ 3))
+    }
 }
 
 /// The unit of layout, of patches and of the hash.
@@ -77,6 +98,9 @@ public enum FP32: WeightFormat {
         return true
     }
 
+    @inlinable @inline(__always)
+    public static func holds(_ line: UnsafeRawPointer, low: Float, high: Float) -> Bool { true }
+
     public static func fit(_ line: UnsafeMutableRawPointer, low: Float, high: Float) {}
 }
 
@@ -106,6 +130,9 @@ public enum FP16: WeightFormat {
         return true
     }
 
+    @inlinable @inline(__always)
+    public static func holds(_ line: UnsafeRawPointer, low: Float, high: Float) -> Bool { Swift.max(-low, high) <= largest * Block.scale(line) }
+
     public static func fit(_ line: UnsafeMutableRawPointer, low: Float, high: Float) {
         var scale: Float = 1
         while scale * largest < Swift.max(-low, high) { scale *= 2 }
@@ -132,6 +159,23 @@ public enum Int8Symmetric: WeightFormat {
         return true
     }
 
+    @inlinable
+    public static func storeAll(_ weights: UnsafePointer<Float>, count: Int, _ line: UnsafeMutableRawPointer) {
+        let scale = Block.scale(line)
+        let codes = (line + 4).assumingMemoryBound(to: Int8.self)
+        guard scale > 0 else { return codes.update(repeating: 0, count: count) }
+        for lane in 0..<count { codes[lane] = Int8(truncatingIfNeeded: (weights[lane] / scale + 12_582_912).bitPattern) }
+    }
+
+    @inlinable @inline(__always)
+    public static func weights4(_ line: UnsafeRawPointer, _ lane: Int) -> SIMD4<Float> {
+        let codes = unsafeBitCast(line.loadUnaligned(fromByteOffset: 4 &+ lane, as: UInt32.self), to: SIMD4<Int8>.self)
+        return SIMD4<Float>(SIMD4<Int32>(truncatingIfNeeded: codes)) * Block.scale(line)
+    }
+
+    @inlinable @inline(__always)
+    public static func holds(_ line: UnsafeRawPointer, low: Float, high: Float) -> Bool { Swift.max(-low, high) <= maximum * Block.scale(line) }
+
     public static func fit(_ line: UnsafeMutableRawPointer, low: Float, high: Float) {
         line.storeBytes(of: Block.symmetricScale(Swift.max(-low, high), maximum: maximum), as: Float.self)
     }
@@ -156,6 +200,12 @@ public enum Int8Asymmetric: WeightFormat {
         let code = scale > 0 ? Swift.min(Swift.max(weight / scale + zero + dither, 0), 255) : 0
         line.storeBytes(of: UInt8(truncatingIfNeeded: Block.rounded(code)), toByteOffset: 8 &+ lane, as: UInt8.self)
         return true
+    }
+
+    @inlinable @inline(__always)
+    public static func holds(_ line: UnsafeRawPointer, low: Float, high: Float) -> Bool {
+        let zero = Float(line.load(fromByteOffset: 4, as: UInt8.self))
+        return low >= -zero * Block.scale(line) && high <= (255 - zero) * Block.scale(line)
     }
 
     public static func fit(_ line: UnsafeMutableRawPointer, low: Float, high: Float) {
@@ -192,6 +242,9 @@ public enum Int4: WeightFormat {
         line.storeBytes(of: lane & 1 == 0 ? byte & 0xf0 | nibble : byte & 0x0f | nibble << 4, toByteOffset: offset, as: UInt8.self)
         return true
     }
+
+    @inlinable @inline(__always)
+    public static func holds(_ line: UnsafeRawPointer, low: Float, high: Float) -> Bool { Swift.max(-low, high) <= maximum * Block.scale(line) }
 
     public static func fit(_ line: UnsafeMutableRawPointer, low: Float, high: Float) {
         line.storeBytes(of: Block.symmetricScale(Swift.max(-low, high), maximum: maximum), as: Float.self)

@@ -11,58 +11,75 @@ extension EventDecoder {
         let bits = plan.bits
         room.features[0] = Feature(index: plan.constantIndex, value: 1)
         var count: UInt32 = 1
-        var scaledCount = 0
-        for index in 0..<steps.count {
-            let step = steps[index]
-            switch step.kind {
+        var scaledCount: UInt32 = 0
+        var index = 0
+        while index < stepsCount {
+            // Steps of one kind, so that the processor need not guess which comes next. Where a field is absent, the next feature is written over it:
+            // there is room for one more than all.
+            let end = index + Int(steps[index].alike)
+            switch steps[index].kind {
             case .categorical:
-                let field = fields[step.slot]
-                guard field.present else { continue }
-                room.features[Int(count)] = Feature(index: FeatureHash.index(field.hash, bits: bits), value: 1)
-            case .numeric:
-                let field = fields[step.slot]
-                guard field.present else { continue }
-                room.features[Int(count)] = Feature(index: step.index, value: Float(field.number))
-            case .scaled:
-                let field = fields[step.slot]
-                guard field.present else { continue }
-                room.features[Int(count)] = Feature(index: step.index, value: 0)
-                room.scaled[scaledCount] = Scaled(position: start + count, slot: step.scaledSlot, raw: field.number, multiplier: 1, own: true)
-                scaledCount += 1
-            case .cross, .scaledCross:
-                var hash = FeatureHash.crossStart
-                var product = 1.0
-                var present = true
-                for part in step.partsStart..<step.partsStart + step.partsCount {
-                    let field = fields[parts[part].slot]
-                    guard field.present else {
-                        present = false
-                        break
-                    }
-                    hash = FeatureHash.crossed(hash, field.hash)
-                    if parts[part].multiplies { product *= field.number }
+                while index < end {
+                    let field = fields + steps[index].slot
+                    room.features[Int(count)] = Feature(index: FeatureHash.index(field.pointee.hash, bits: bits), value: 1)
+                    count &+= field.pointee.present
+                    index += 1
                 }
-                guard present else { continue }
-                guard product.magnitude <= Double(Float.greatestFiniteMagnitude) else { return .cross(step: index) }
-                let scaled = step.kind == .scaledCross
-                room.features[Int(count)] = Feature(index: FeatureHash.index(hash, bits: bits), value: scaled ? 0 : Float(product))
-                guard scaled else { break }
-                room.scaled[scaledCount] = Scaled(
-                    position: start + count, slot: step.scaledSlot, raw: fields[step.slot].number, multiplier: Float(product), own: false)
-                scaledCount += 1
+            case .numeric:
+                while index < end {
+                    let field = fields + steps[index].slot
+                    room.features[Int(count)] = Feature(index: steps[index].index, value: Float(field.pointee.number))
+                    count &+= field.pointee.present
+                    index += 1
+                }
+            case .scaled:
+                while index < end {
+                    let field = fields + steps[index].slot
+                    room.features[Int(count)] = Feature(index: steps[index].index, value: 0)
+                    room.scaled[Int(scaledCount)] = Scaled(
+                        position: start &+ count, slot: steps[index].scaledSlot, raw: field.pointee.number, multiplier: 1, own: true)
+                    count &+= field.pointee.present
+                    scaledCount &+= field.pointee.present
+                    index += 1
+                }
+            case .cross, .scaledCross:
+                while index < end {
+                    let step = steps + index
+                    var hash = FeatureHash.crossStart
+                    var product = 1.0
+                    var present: UInt32 = 1
+                    let first = step.pointee.partsStart
+                    for part in first..<first + step.pointee.partsCount {
+                        let field = fields + parts[part].slot
+                        present &= field.pointee.present
+                        hash = FeatureHash.crossed(hash, field.pointee.hash)
+                        if parts[part].multiplies { product *= field.pointee.number }
+                    }
+                    guard present == 0 || product.magnitude <= Double(Float.greatestFiniteMagnitude) else { return .cross(step: index) }
+                    let scaled = step.pointee.kind == .scaledCross
+                    room.features[Int(count)] = Feature(index: FeatureHash.index(hash, bits: bits), value: scaled ? 0 : Float(product))
+                    if scaled {
+                        room.scaled[Int(scaledCount)] = Scaled(
+                            position: start &+ count, slot: step.pointee.scaledSlot, raw: fields[step.pointee.slot].number, multiplier: Float(product),
+                            own: false)
+                        scaledCount &+= present
+                    }
+                    count &+= present
+                    index += 1
+                }
             case .text, .set, .weightedMap:
-                guard fields[step.slot].present else { continue }
-                if let fault = writeFamily(step, room.features, &count) { return fault }
-                continue
+                while index < end {
+                    if fields[steps[index].slot].present == 1, let fault = writeFamily(steps[index], room.features, &count) { return fault }
+                    index += 1
+                }
             }
-            count += 1
         }
         guard count <= UInt32(EventPlan.featuresMaximum) else { return .tooManyFeatures(slot: -1) }
         example.featuresStart = start
         example.featuresCount = count
         example.scaledStart = UInt32(truncatingIfNeeded: batch.scaled.count)
-        example.scaledCount = UInt32(truncatingIfNeeded: scaledCount)
-        batch.advance(features: Int(count), scaled: scaledCount)
+        example.scaledCount = scaledCount
+        batch.advance(features: Int(count), scaled: Int(scaledCount))
         if !plan.denseSlots.isEmpty { writeDense(&example, batch) }
         return nil
     }
@@ -71,7 +88,7 @@ extension EventDecoder {
     private func writeDense(_ example: inout Example, _ batch: ExampleBatch) {
         let floats = fsj_floats(json)
         example.denseStart = UInt32(truncatingIfNeeded: batch.denseSpans.count)
-        for (field, slot) in plan.denseSlots.enumerated() where fields[slot].present {
+        for (field, slot) in plan.denseSlots.enumerated() where fields[slot].present == 1 {
             let value = values[slot]
             let start = floats.map { $0 + Int(value.integer) }
             batch.appendDense(field: UInt32(truncatingIfNeeded: field), UnsafeBufferPointer(start: start, count: Int(value.length)))

@@ -8,69 +8,93 @@ extension EventDecoder {
     @inline(__always)
     func readFields(_ requireLabel: Bool) -> Fault? {
         // Locals, as the compiler must take it that a write through a pointer may change the properties.
-        let (readings, values, checks, fields) = (self.readings, self.values, self.checks, self.fields)
-        let exempt = requireLabel ? -1 : plan.labelSlot
-        for index in 0..<readings.count {
-            let slot = readings[index]
-            let value = values[index]
-            if slot.rule >= 0, index != exempt {
-                let check = checks[Int(slot.rule)]
-                if value.kind == FSJ_ABSENT.rawValue {
-                    if check.required && (requireLabel || slot.use != .none) { return .schema(slot: index) }
-                } else {
-                    guard check.allows(value) else { return .schema(slot: index) }
-                    if check.choices, !chooses(Int(slot.rule), value) { return .schema(slot: index) }
+        let (plain, values, fields) = (self.plain, self.values, self.fields)
+        for index in 0..<slotsCount {
+            let slot = plain + index
+            let value = values + index
+            let kind = value.pointee.kind
+            if slot.pointee.kinds &>> UInt16(truncatingIfNeeded: kind) & 1 == 1 {
+                if kind == FSJ_STRING.rawValue {
+                    if value.pointee.length <= slot.pointee.lengthMaximum, let text = UnsafeRawPointer(value.pointee.text) {
+                        guard slot.pointee.use == .categorical else { continue }
+                        // Sound: 8 bytes follow the text of every value.
+                        fields[index].hash = Mix.padded(text, Int(value.pointee.length), started: slot.pointee.hash)
+                        fields[index].present = 1
+                        continue
+                    }
+                } else if value.pointee.number >= slot.pointee.minimum, value.pointee.number <= slot.pointee.maximum {
+                    if slot.pointee.use == .numeric {
+                        fields[index] = Field(hash: slot.pointee.hash, number: value.pointee.number, present: 1)
+                        continue
+                    }
+                    guard slot.pointee.use == .categorical else { continue }
+                    if value.pointee.integer != 0, let text = UnsafeRawPointer(value.pointee.text) {
+                        fields[index].hash = Mix.padded(text, Int(value.pointee.length), started: slot.pointee.hash)
+                        fields[index].present = 1
+                        continue
+                    }
                 }
             }
-            switch slot.use {
-            case .none: continue
-            case .categorical:
-                let text: UnsafeRawBufferPointer
-                switch fsj_kind(value.kind) {
-                case FSJ_STRING, FSJ_BIG_INTEGER: text = value.bytes
-                case FSJ_INTEGER: text = value.integerBytes
-                case FSJ_TRUE: text = fsj_value.bytes(of: "true")
-                case FSJ_FALSE: text = fsj_value.bytes(of: "false")
-                case FSJ_ABSENT, FSJ_NULL:
-                    fields[index].present = false
-                    continue
-                default: return .type(slot: index, expected: "a string, an integer or a boolean")
-                }
-                fields[index] = Field(hash: hash64(text, seed: slot.hash), number: 1, present: true)
-            case .numeric, .buckets:
-                switch fsj_kind(value.kind) {
-                case FSJ_INTEGER:
-                    guard value.integer.magnitude <= EventDecoder.integerMaximum.magnitude else {
-                        return .range(slot: index, expected: "an integer of at most 2^53 in magnitude")
-                    }
-                case FSJ_BIG_INTEGER: return .range(slot: index, expected: "an integer of at most 2^53 in magnitude")
-                case FSJ_DOUBLE:
-                    guard value.number.magnitude <= Double(Float.greatestFiniteMagnitude) else {
-                        return .range(slot: index, expected: "a number within the range of Float")
-                    }
-                case FSJ_ABSENT, FSJ_NULL:
-                    fields[index].present = false
-                    continue
-                default: return .type(slot: index, expected: "a number")
-                }
-                if slot.use == .buckets {
-                    fields[index] = Field(hash: bucketHash(slot, value.number), number: 1, present: true)
-                } else {
-                    let number = slot.transforms ? EventDecoder.transformed(value.number, slot) : value.number
-                    fields[index] = Field(hash: slot.hash, number: number, present: true)
-                }
-            default:
-                if let fault = readFamily(index, slot, value) { return fault }
-            }
+            if let fault = readField(index, requireLabel) { return fault }
         }
         return nil
     }
 
+    /// Any value of any field.
     @inline(never)
-    func chooses(_ rule: Int, _ value: fsj_value) -> Bool { plan.schema?.rules[rule].chooses(value) ?? true }
+    private func readField(_ index: Int, _ requireLabel: Bool) -> Fault? {
+        let slot = readings + index
+        let value = values + index
+        let kind = fsj_kind(value.pointee.kind)
+        let rule = Int(slot.pointee.rule)
+        if rule >= 0, requireLabel || index != plan.labelSlot {
+            if kind == FSJ_ABSENT {
+                if checks[rule].required && (requireLabel || slot.pointee.use != .none) { return .schema(slot: index) }
+            } else {
+                guard SchemaCheck.allows(checks + rule, value) else { return .schema(slot: index) }
+                if checks[rule].choices, !chooses(rule, value.pointee) { return .schema(slot: index) }
+            }
+        }
+        fields[index].present = 0
+        switch slot.pointee.use {
+        case .none: return nil
+        case .categorical:
+            guard let text = value.pointee.categoricalBytes else {
+                return kind == FSJ_ABSENT || kind == FSJ_NULL ? nil : .type(slot: index, expected: "a string, an integer or a boolean")
+            }
+            fields[index] = Field(hash: hash64(text, seed: slot.pointee.hash), number: 1, present: 1)
+            return nil
+        case .numeric, .buckets: return readNumber(index, slot.pointee, value.pointee)
+        default: return readFamily(index, slot.pointee, value.pointee)
+        }
+    }
+
+    private func readNumber(_ index: Int, _ slot: EventPlan.Reading, _ value: fsj_value) -> Fault? {
+        switch fsj_kind(value.kind) {
+        case FSJ_INTEGER:
+            guard value.integer.magnitude <= EventDecoder.integerMaximum.magnitude else {
+                return .range(slot: index, expected: "an integer of at most 2^53 in magnitude")
+            }
+        case FSJ_BIG_INTEGER: return .range(slot: index, expected: "an integer of at most 2^53 in magnitude")
+        case FSJ_DOUBLE:
+            guard value.number.magnitude <= Double(Float.greatestFiniteMagnitude) else {
+                return .range(slot: index, expected: "a number within the range of Float")
+            }
+        case FSJ_ABSENT, FSJ_NULL: return nil
+        default: return .type(slot: index, expected: "a number")
+        }
+        if slot.use == .buckets {
+            fields[index] = Field(hash: bucketHash(slot, value.number), number: 1, present: 1)
+        } else {
+            let number = slot.transforms ? EventDecoder.transformed(value.number, slot) : value.number
+            fields[index] = Field(hash: slot.hash, number: number, present: 1)
+        }
+        return nil
+    }
+
+    private func chooses(_ rule: Int, _ value: fsj_value) -> Bool { plan.schema?.rules[rule].chooses(value) ?? true }
 
     /// A field that has more than one feature, or none that is hashed.
-    @inline(never)
     private func readFamily(_ index: Int, _ slot: EventPlan.Reading, _ value: fsj_value) -> Fault? {
         let (kind, expected): (fsj_kind, StaticString) =
             switch slot.use {
@@ -79,7 +103,7 @@ extension EventDecoder {
             case .set: (FSJ_ARRAY, "an array of strings, integers and booleans")
             default: (FSJ_OBJECT, "an object of numbers")
             }
-        fields[index].present = value.kind == kind.rawValue
+        fields[index].present = value.kind == kind.rawValue ? 1 : 0
         guard value.kind == kind.rawValue else {
             return value.kind == FSJ_ABSENT.rawValue || value.kind == FSJ_NULL.rawValue ? nil : .type(slot: index, expected: expected)
         }
@@ -94,7 +118,6 @@ extension EventDecoder {
     }
 
     /// The hash of the categorical value that is the number's bucket.
-    @inline(never)
     private func bucketHash(_ slot: EventPlan.Reading, _ number: Double) -> UInt64 {
         // The first edge above the number; the last one is infinity.
         var low = Int(slot.start)
@@ -106,11 +129,45 @@ extension EventDecoder {
         return bucketHashes[low]
     }
 
-    @inline(never)
     private static func transformed(_ number: Double, _ slot: EventPlan.Reading) -> Double {
         let clipped = min(max(number, slot.minimum), slot.maximum)
         guard slot.logarithmic else { return clipped }
         let magnitude = reproducibleLog(1 + clipped.magnitude)
         return clipped < 0 ? -magnitude : magnitude
+    }
+}
+
+/// What most values of a field are, flat: strings and numbers for which its schema, its use and its range ask for no more than this. All others take the
+/// long way, so this may accept too little but never too much.
+struct PlainValue: BitwiseCopyable {
+    /// A bit for each `fsj_kind`; only of strings, integers and doubles.
+    var kinds: UInt16 = 0
+    var use: EventPlan.Reading.Use
+    /// In bytes.
+    var lengthMaximum = UInt32.max
+    /// The seed of a categorical value's hash, or the hash of a number.
+    var hash: UInt64
+    // Within the integers that are doubles.
+    var minimum = -0x1p53 + 1
+    var maximum = 0x1p53 - 1
+
+    init(_ reading: EventPlan.Reading, _ check: SchemaCheck?) {
+        use = reading.use
+        hash = reading.use == .categorical ? reading.seed : reading.hash
+        func bit(_ kind: fsj_kind) -> UInt16 { 1 << UInt16(kind.rawValue) }
+        switch reading.use {
+        case .none: kinds = bit(FSJ_STRING) | bit(FSJ_INTEGER) | bit(FSJ_DOUBLE)
+        case .categorical: kinds = bit(FSJ_STRING) | bit(FSJ_INTEGER)
+        case .numeric: kinds = reading.transforms ? 0 : bit(FSJ_INTEGER) | bit(FSJ_DOUBLE)
+        default: kinds = 0
+        }
+        guard let check else { return }
+        kinds &= check.kinds
+        if check.choices || check.numbersCount > 0 { kinds = 0 }
+        if check.whole { kinds &= ~bit(FSJ_DOUBLE) }
+        if check.lengthMinimum > 0 { kinds &= ~bit(FSJ_STRING) }
+        lengthMaximum = UInt32(clamping: check.lengthMaximum)
+        minimum = max(minimum, check.minimum)
+        maximum = min(maximum, check.maximum)
     }
 }

@@ -5,19 +5,22 @@ import CSimdJSON
 extension EventDecoder {
     @inline(__always)
     func readLabel(_ requireLabel: Bool, _ example: inout Example) -> Fault? {
-        guard requireLabel, plan.labelSlot >= 0, let kind = plan.label?.kind else { return nil }
+        guard requireLabel, plan.labelSlot >= 0 else { return nil }
         let value = values[plan.labelSlot]
         if value.kind == FSJ_ABSENT.rawValue || value.kind == FSJ_NULL.rawValue { return .missingLabel }
-        let label: Float?
-        switch kind {
-        case .binary: label = EventDecoder.binary(value)
-        case .number: label = EventDecoder.number(value)
-        case .count: label = value.number >= 0 ? EventDecoder.number(value) : nil
-        case .category: label = classes?.index(of: value)
-        }
-        guard let label else { return .labelOutOfDomain }
+        guard let label = labelIsBinary ? EventDecoder.binary(value) : labelThatIsNotBinary(value) else { return .labelOutOfDomain }
         example.label = label
         return nil
+    }
+
+    @inline(never)
+    private func labelThatIsNotBinary(_ value: fsj_value) -> Float? {
+        switch plan.label?.kind {
+        case .number: EventDecoder.number(value)
+        case .count: value.number >= 0 ? EventDecoder.number(value) : nil
+        case .category: classes?.index(of: value)
+        case .binary, nil: EventDecoder.binary(value)
+        }
     }
 
     @inline(__always)

@@ -30,24 +30,29 @@ public final class EventDecoder {
         /// Of a categorical value, or of a numeric feature.
         var hash: UInt64
         var number: Double
-        var present: Bool
+        /// 1 or 0. What is absent has a hash and a number all the same, of no meaning.
+        var present: UInt32
     }
 
     let json: OpaquePointer
     let values: UnsafePointer<fsj_value>
-    let readings: UnsafeMutableBufferPointer<EventPlan.Reading>
+    let readings: UnsafeMutablePointer<EventPlan.Reading>
+    let plain: UnsafeMutablePointer<PlainValue>
     let fields: UnsafeMutablePointer<Field>
-    let checks: UnsafeMutableBufferPointer<SchemaCheck>
-    let steps: UnsafeMutableBufferPointer<EventPlan.Step>
-    let parts: UnsafeMutableBufferPointer<EventPlan.Part>
-    let edges: UnsafeMutableBufferPointer<Double>
-    let bucketHashes: UnsafeMutableBufferPointer<UInt64>
+    let checks: UnsafeMutablePointer<SchemaCheck>
+    let steps: UnsafeMutablePointer<EventPlan.Step>
+    let parts: UnsafeMutablePointer<EventPlan.Part>
+    let edges: UnsafeMutablePointer<Double>
+    let bucketHashes: UnsafeMutablePointer<UInt64>
     let classes: ClassTable?
+    let slotsCount: Int
+    let stepsCount: Int
     let scaledStepsCount: Int
-    /// The most features that the steps write.
+    /// The most features that the steps write, and one more.
     let featuresCountMaximum: Int
     private let refusesUnknown: Bool
     let timeUnit: TimeUnit?
+    let labelIsBinary: Bool
     var grams = TextGrams()
     var distinct: DistinctHashes?
 
@@ -73,23 +78,30 @@ public final class EventDecoder {
         values = fsj_values(json)
         readings = EventDecoder.copied(plan.slots.map(\.reading))
         fields = .allocate(capacity: max(plan.slots.count, 1))
-        checks = EventDecoder.copied((plan.schema?.rules ?? []).map(SchemaCheck.init))
+        fields.initialize(repeating: Field(hash: 0, number: 0, present: 0), count: max(plan.slots.count, 1))
+        let rules = (plan.schema?.rules ?? []).map(SchemaCheck.init)
+        checks = EventDecoder.copied(rules)
+        plain = EventDecoder.copied(plan.slots.map { PlainValue($0.reading, $0.reading.rule < 0 ? nil : rules[Int($0.reading.rule)]) })
         steps = EventDecoder.copied(plan.steps)
         parts = EventDecoder.copied(plan.parts)
         edges = EventDecoder.copied(plan.edges)
         bucketHashes = EventDecoder.copied(plan.bucketHashes)
-        scaledStepsCount = plan.steps.count { $0.kind == .scaled || $0.kind == .scaledCross }
+        slotsCount = plan.slots.count
+        stepsCount = plan.steps.count
+        scaledStepsCount = 1 + plan.steps.count { $0.kind == .scaled || $0.kind == .scaledCross }
         let families = plan.steps.count { $0.kind == .text || $0.kind == .set || $0.kind == .weightedMap }
-        featuresCountMaximum = plan.steps.count + 1 + (families > 0 ? EventPlan.featuresMaximum : 0)
+        featuresCountMaximum = plan.steps.count + 2 + (families > 0 ? EventPlan.featuresMaximum : 0)
         distinct = families > 0 ? DistinctHashes() : nil
         classes = if case .category(let classes) = plan.label?.kind { ClassTable(classes) } else { nil }
         timeUnit = plan.time?.unit
+        labelIsBinary = plan.label?.kind == .binary
         refusesUnknown = plan.strict || plan.schema?.additionalProperties == false
     }
 
     deinit {
         fsj_destroy(json)
         readings.deallocate()
+        plain.deallocate()
         fields.deallocate()
         checks.deallocate()
         steps.deallocate()
@@ -100,11 +112,14 @@ public final class EventDecoder {
         distinct?.deallocate()
     }
 
-    private static func copied<Element>(_ elements: [Element]) -> UnsafeMutableBufferPointer<Element> {
-        let buffer = UnsafeMutableBufferPointer<Element>.allocate(capacity: elements.count)
-        _ = buffer.initialize(from: elements)
-        return buffer
+    private static func copied<Element>(_ elements: [Element]) -> UnsafeMutablePointer<Element> {
+        let pointer = UnsafeMutablePointer<Element>.allocate(capacity: max(elements.count, 1))
+        _ = UnsafeMutableBufferPointer(start: pointer, count: elements.count).initialize(from: elements)
+        return pointer
     }
+
+    /// How many events had the layout of one before, which is quick.
+    package var predictedCount: Int { Int(fsj_predicted(json)) }
 
     /// Appends exactly one example, good or refused. A refused one leaves no features behind.
     ///

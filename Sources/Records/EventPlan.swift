@@ -67,12 +67,21 @@ public struct EventPlan: Sendable {
         /// The index of the schema's rule for it, or -1.
         var rule: Int32 = -1
         /// The hash of the name; for a number, of the feature.
-        var hash: UInt64
+        var hash: UInt64 {
+            didSet { seed = Mix.start(hash) }
+        }
+        /// The hash as the seed of a categorical value's.
+        private(set) var seed: UInt64
         var minimum = -Double.infinity
         var maximum = Double.infinity
         /// Of buckets: where in `edges` they begin, and how many there are. Of a dense vector: which one it is, and its size.
         var start: Int32 = 0
         var count: Int32 = 0
+
+        init(hash: UInt64) {
+            self.hash = hash
+            seed = Mix.start(hash)
+        }
     }
 
     /// A feature to be written, or a family of them.
@@ -92,6 +101,8 @@ public struct EventPlan: Sendable {
         var wordsLast: UInt8 = 0
         var charactersFirst: UInt8 = 1
         var charactersLast: UInt8 = 0
+        /// How many steps from this one on are of this kind.
+        var alike: UInt32 = 1
         /// Where the feature is in `features`.
         let definition: Int
     }
@@ -139,7 +150,7 @@ public struct EventPlan: Sendable {
         if let schema { try compiler.apply(schema) }
         scaledNames = compiler.scaledNames
         slots = compiler.slots
-        steps = compiler.steps + compiler.scaledSteps
+        steps = PlanCompiler.counted(compiler.steps + compiler.scaledSteps)
         parts = compiler.parts
         edges = compiler.edges
         bucketHashes = compiler.bucketHashes

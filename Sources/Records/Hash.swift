@@ -68,12 +68,31 @@ enum Mix {
             let last = UInt64(base.load(fromByteOffset: count - 1, as: UInt8.self))
             return finish(first << 16 | middle << 8 | last, 0, seed: seed, count: count)
         }
-        return long(base, count, seed: seed)
+        return longStarted(base, count, seed: seed)
+    }
+
+    /// As `hash64`, of bytes that 8 more follow, under a seed that `start` was applied to already. The lengths of values cannot be predicted, so below 8
+    /// bytes this does not branch on them.
+    @inline(__always)
+    static func padded(_ base: UnsafeRawPointer, _ count: Int, started seed: UInt64) -> UInt64 {
+        if count >= 8 {
+            if count <= 16 { return finish(word(base, 0), word(base, count &- 8), seed: seed, count: count) }
+            return longStarted(base, count, seed: seed)
+        }
+        guard count > 0 else { return finish(0, 0, seed: seed, count: 0) }
+        let bytes = word(base, 0)
+        let bits = UInt64(truncatingIfNeeded: count) &* 8
+        // All ones from four bytes on.
+        let four = 0 &- UInt64(truncatingIfNeeded: count &>> 2)
+        let few = (bytes & 0xff) &<< 16 | (bytes &>> ((bits &>> 1) & 0x38) & 0xff) &<< 8 | (bytes &>> (bits &- 8) & 0xff)
+        let first = (bytes & 0xffff_ffff & four) | (few & ~four)
+        let last = bytes &>> (bits &- 32) & 0xffff_ffff & four
+        return finish(first, last, seed: seed, count: count)
     }
 
     /// `count` is above 16. Three independent lanes keep the multiplier busy.
     @usableFromInline
-    static func long(_ base: UnsafeRawPointer, _ count: Int, seed: UInt64) -> UInt64 {
+    static func longStarted(_ base: UnsafeRawPointer, _ count: Int, seed: UInt64) -> UInt64 {
         var seed = seed
         var offset = 0
         var left = count

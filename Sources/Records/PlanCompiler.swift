@@ -148,6 +148,15 @@ struct PlanCompiler {
         return slot
     }
 
+    /// Steps that know how many of their kind follow.
+    static func counted(_ steps: [EventPlan.Step]) -> [EventPlan.Step] {
+        var steps = steps
+        for index in steps.indices.dropLast().reversed() where steps[index].kind == steps[index + 1].kind {
+            steps[index].alike = steps[index + 1].alike + 1
+        }
+        return steps
+    }
+
     private func scaledSlot(_ field: String) -> UInt32 {
         UInt32(truncatingIfNeeded: scaledNames.firstIndex(of: field) ?? 0)
     }

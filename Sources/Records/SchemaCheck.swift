@@ -9,8 +9,11 @@ struct SchemaCheck {
     var required = false
     /// Numbers must be whole.
     var whole = false
-    /// There is an `enum` or a `const`.
+    /// There is an `enum` or a `const`, and it is not only of numbers.
     var choices = false
+    /// There is an `enum` of at most four numbers, besides which `kinds` says all: these, the last one repeated.
+    var numbersCount = 0
+    var numbers = SIMD4<Double>(repeating: .nan)
     // Inclusive: an exclusive bound is the next double.
     var minimum = -Double.infinity
     var maximum = Double.infinity
@@ -33,35 +36,64 @@ struct SchemaCheck {
             }
             whole = types.contains("integer") && !types.contains("number")
         }
-        choices = rule.choices != nil || rule.constant != nil
+        if rule.constant == nil, let choices = rule.choices {
+            addNumbers(choices)
+        } else {
+            choices = rule.constant != nil
+        }
         minimum = max(rule.minimum ?? minimum, rule.exclusiveMinimum?.nextUp ?? minimum)
         maximum = min(rule.maximum ?? maximum, rule.exclusiveMaximum?.nextDown ?? maximum)
         lengthMinimum = rule.lengthMinimum
         lengthMaximum = rule.lengthMaximum
     }
 
+    /// An `enum` of numbers, booleans and null in flat form, if it is one.
+    private mutating func addNumbers(_ values: [JSONValue]) {
+        choices = true
+        var listed: UInt16 = 0
+        var list: [Double] = []
+        for value in values {
+            switch value {
+            case .null: listed |= 1 << UInt16(FSJ_NULL.rawValue)
+            case .boolean(let yes): listed |= 1 << UInt16((yes ? FSJ_TRUE : FSJ_FALSE).rawValue)
+            case .number(let number): list.append(number)
+            default: return
+            }
+        }
+        guard list.count <= 4 else { return }
+        for kind in [FSJ_INTEGER, FSJ_BIG_INTEGER, FSJ_DOUBLE] where !list.isEmpty { listed |= 1 << UInt16(kind.rawValue) }
+        for (index, number) in list.enumerated() { numbers[index] = number }
+        kinds &= listed
+        numbersCount = list.count
+        choices = false
+    }
+
     private mutating func allow(_ some: fsj_kind...) {
         for kind in some { kinds |= 1 << UInt16(kind.rawValue) }
     }
 
-    /// Whether a value that is there is allowed, choices apart.
+    /// Whether a value that is there is allowed, `choices` apart.
     @inline(__always)
-    func allows(_ value: fsj_value) -> Bool {
-        guard kinds >> UInt16(truncatingIfNeeded: value.kind) & 1 == 1 else { return false }
-        switch fsj_kind(value.kind) {
-        case FSJ_INTEGER, FSJ_BIG_INTEGER:
-            return value.number >= minimum && value.number <= maximum
-        case FSJ_DOUBLE:
-            return value.number >= minimum && value.number <= maximum && (!whole || value.number == value.number.rounded())
-        case FSJ_STRING:
-            let bytes = Int(value.length)
+    static func allows(_ check: UnsafePointer<SchemaCheck>, _ value: UnsafePointer<fsj_value>) -> Bool {
+        let kind = value.pointee.kind
+        guard check.pointee.kinds &>> UInt16(truncatingIfNeeded: kind) & 1 == 1 else { return false }
+        if kind == FSJ_STRING.rawValue {
+            let bytes = Int(value.pointee.length)
             // A code point has one to four bytes, so counting is seldom needed.
-            if bytes <= lengthMaximum && bytes >= lengthMinimum &* 4 { return true }
-            let count = value.codePoints
-            return count >= lengthMinimum && count <= lengthMaximum
-        default:
-            return true
+            if bytes <= check.pointee.lengthMaximum && bytes >= check.pointee.lengthMinimum &* 4 { return true }
+            return check.pointee.allowsLength(value.pointee)
         }
+        guard kind >= FSJ_INTEGER.rawValue, kind <= FSJ_DOUBLE.rawValue else { return true }
+        let number = value.pointee.number
+        guard number >= check.pointee.minimum, number <= check.pointee.maximum else { return false }
+        if check.pointee.whole, kind == FSJ_DOUBLE.rawValue, value.pointee.isFraction { return false }
+        return check.pointee.numbersCount == 0 || any(check.pointee.numbers .== number)
+    }
+
+    @inline(never)
+    private func allowsLength(_ value: fsj_value) -> Bool {
+        let count = value.codePoints
+        return count >= lengthMinimum && count <= lengthMaximum
     }
 }
 
@@ -74,7 +106,9 @@ extension SchemaRule {
 
     /// What is wrong with a value that is not allowed.
     func complaint(about value: fsj_value) -> String {
-        let check = SchemaCheck(self)
+        var typed = SchemaRule(field: field)
+        typed.types = types
+        let check = SchemaCheck(typed)
         if check.kinds >> UInt16(truncatingIfNeeded: value.kind) & 1 == 0 || (check.whole && value.isFraction) {
             return "expected \((types ?? []).joined(separator: " or ")), found \(value.quoted)"
         }
@@ -98,26 +132,34 @@ extension fsj_value {
     var bytes: UnsafeRawBufferPointer { .init(start: text, count: Int(length)) }
 
     /// The text of an integer, which JSON has in one form only, but for -0.
-    var integerBytes: UnsafeRawBufferPointer { integer == 0 ? fsj_value.bytes(of: "0") : bytes }
+    var integerBytes: UnsafeRawBufferPointer { integer == 0 ? fsj_value.zeroBytes : bytes }
 
     /// The text of a categorical value; nil if it cannot be one.
     var categoricalBytes: UnsafeRawBufferPointer? {
         switch fsj_kind(kind) {
         case FSJ_STRING, FSJ_BIG_INTEGER: bytes
         case FSJ_INTEGER: integerBytes
-        case FSJ_TRUE: fsj_value.bytes(of: "true")
-        case FSJ_FALSE: fsj_value.bytes(of: "false")
+        case FSJ_TRUE: fsj_value.trueBytes
+        case FSJ_FALSE: fsj_value.falseBytes
         default: nil
         }
     }
 
-    static func bytes(of text: StaticString) -> UnsafeRawBufferPointer { .init(start: text.utf8Start, count: text.utf8CodeUnitCount) }
+    /// Of "true": with 8 more bytes behind it, as all texts of values have.
+    static var trueBytes: UnsafeRawBufferPointer { .init(rebasing: bytes(of: "true        ").prefix(4)) }
+    static var falseBytes: UnsafeRawBufferPointer { .init(rebasing: bytes(of: "false        ").prefix(5)) }
+    static var zeroBytes: UnsafeRawBufferPointer { .init(rebasing: bytes(of: "0        ").prefix(1)) }
+
+    private static func bytes(of text: StaticString) -> UnsafeRawBufferPointer { .init(start: text.utf8Start, count: text.utf8CodeUnitCount) }
 
     var isNumber: Bool {
         kind == FSJ_INTEGER.rawValue || kind == FSJ_BIG_INTEGER.rawValue || kind == FSJ_DOUBLE.rawValue
     }
 
-    var isFraction: Bool { kind == FSJ_DOUBLE.rawValue && number != number.rounded() }
+    /// Not inlined, or `round` is called for every number.
+    var isFraction: Bool {
+        @inline(never) get { kind == FSJ_DOUBLE.rawValue && number != number.rounded() }
+    }
 
     /// The bytes that do not continue a code point.
     var codePoints: Int { bytes.reduce(0) { $0 + ($1 & 0xc0 == 0x80 ? 0 : 1) } }

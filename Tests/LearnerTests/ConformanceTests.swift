@@ -21,7 +21,7 @@ struct Combination: Sendable, CustomTestStringConvertible {
 
     static let losses: [Loss] = [.logistic, .squared, .hinge, .quantile(tau: 0.8), .poisson, .softmax(classes: 3)]
     static let optimizers: [OptimizerDefinition] = [
-        .sgd(rate: 0.05), .adaGrad(rate: 0.2), .adaGrad(rate: 0.05, forget: 0.999, l1: 1e-6, l2: 1e-6), .normalizedAdaptive(), .ftrlProximal(),
+        .sgd(rate: 0.03), .adaGrad(rate: 0.2), .adaGrad(rate: 0.05, forget: 0.999, l1: 1e-6, l2: 1e-6), .normalizedAdaptive(), .ftrlProximal(),
         .adam(rate: 0.01), .coinBetting(), .auto,
     ]
 
@@ -119,7 +119,7 @@ struct KnownStream {
         let start = UInt32(batch.features.count)
         batch.append(
             Example(offset: offset, label: label),
-            features: [(100, 1), (first, 1), (second, 1), (200, 0)].map { Feature(index: $0.0, value: $0.1) },
+            features: [Feature(index: 100, value: 1), Feature(index: first, value: 1), Feature(index: second, value: 1), Feature(index: 200, value: 0)],
             scaled: [Scaled(position: start + 3, slot: 0, raw: raw, multiplier: 1, own: true)], dense: [(0, vector)])
         offset += 1
     }
@@ -217,8 +217,9 @@ struct KnownStream {
         for round in 0..<60 {
             let batch = ExampleBatch()
             for offset in 0..<20 {
-                let features = (0..<5).map { _ in
-                    Feature(index: UInt32.random(in: 0..<256, using: &random), value: extremes[Int.random(in: 0..<extremes.count, using: &random)])
+                let features: [Feature] = (0..<5).map { _ in
+                    let value = extremes[Int.random(in: 0..<extremes.count, using: &random)]
+                    return Feature(index: UInt32.random(in: 0..<256, using: &random), value: value)
                 }
                 let label: Float =
                     switch combination.loss {
@@ -227,9 +228,10 @@ struct KnownStream {
                     default: numbers[Int.random(in: 0..<numbers.count, using: &random)]
                     }
                 let vector = (0..<TrainedModel.dense).map { _ in extremes[Int.random(in: 0..<extremes.count, using: &random)] }
+                let importance: Float = [0, 1, 1e-3, 1e6][Int.random(in: 0..<4, using: &random)]
                 batch.append(
-                    Example(offset: Int64(round * 20 + offset), label: label, weight: [0, 1, 1e-3, 1e6][Int.random(in: 0..<4, using: &random)]),
-                    features: features, dense: offset % 3 == 0 ? [(0, vector)] : [])
+                    Example(offset: Int64(round * 20 + offset), label: label, weight: importance),
+                    features: features, dense: offset % 3 == 0 ? [(field: UInt32(0), values: vector)] : [])
             }
             trained.learn(batch)
         }
@@ -243,7 +245,8 @@ struct KnownStream {
         for index in 0..<image.layout.featureCount where index < 256 {
             probe.append(Example(offset: 0), features: [Feature(index: UInt32(index), value: 1)])
             image.margins(probe.inputs(of: probe.examples[index]), into: &margins)
-            #expect(margins.allSatisfy(\.isFinite))
+            let finite = margins.allSatisfy { $0.isFinite }
+            #expect(finite)
         }
     }
 

@@ -74,6 +74,20 @@ import Testing
         #expect(first.features == second.features)
     }
 
+    @Test("values of every length have the hash of their text")
+    func lengths() throws {
+        let plan = try shopPlan(features: [.categorical("site")])
+        let decoder = EventDecoder(plan)
+        for length in 0...70 {
+            let value = String((0..<length).map { "abcdefghijklmnopqrstuvw"[$0 % 23] })
+            // What stands behind the value must not matter.
+            for tail in ["", #","zzzzzzzzzzz":"yyyyyyyyyyyyy""#] {
+                let decoded = decode(Array(#"{"clicked":1,"site":"\#(value)"\#(tail)}"#.utf8), decoder)
+                #expect(decoded.indices == [plan.constantIndex, plan.index(categorical: "site", value: value)])
+            }
+        }
+    }
+
     @Test("an empty text is a value")
     func emptyText() throws {
         let plan = try shopPlan(features: [.categorical("site")])
@@ -159,4 +173,8 @@ import Testing
             #expect(batch.features.count == features && batch.scaled.count == scaled)
         }
     }
+}
+
+extension String {
+    fileprivate subscript(offset: Int) -> Character { self[index(startIndex, offsetBy: offset)] }
 }

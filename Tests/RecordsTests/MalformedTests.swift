@@ -7,6 +7,7 @@ import Testing
 @Suite struct MalformedTests {
     static let seeds = [
         #"{"id":"8d1","ts":1700000000123,"user_id":7,"site":"a\"b","price":2.5,"ctr":0.125,"x":[1,{"y":null}],"clicked":1}"#,
+        #"{"x":["a",7,true],"deep":{"a":1.5,"b":-2},"n":[0.125,-1e-3],"text":"Abc d","clicked":1}"#,
         #"{"clicked":true,"site":"\ud83d\ude00é\/","deep":{"a":{"b":[[],{},[true,false]]}},"n":-1.5E+10,"user_id":"u"}"#,
         "  {\n\t\"clicked\" : 0 ,\r\n \"price\" : -0.0e-5 , \"text\" : \"plain text that is longer than a register of sixty-four bytes, to be sure\" } ",
     ]
@@ -19,6 +20,8 @@ import Testing
     @Test("a hundred thousand mutated events", arguments: 1...4 as ClosedRange<UInt64>)
     func mutations(seed: UInt64) throws {
         let decoder = EventDecoder(try shopPlan())
+        // Containers that are read are walked by other code; here, whatever they hold, only whether it is JSON counts.
+        let reader = EventDecoder(try plan([.set("x"), .weightedMap("deep"), .dense("n", size: 2), .text("text", words: 1...1)]))
         var random = SeededGenerator(seed)
         var refused = 0
         for _ in 0..<25_000 {
@@ -48,6 +51,7 @@ import Testing
                 }
             #expect(found == expected, "\(String(decoding: bytes, as: UTF8.self).debugDescription)")
             if decoded.refusal != nil { refused += 1 }
+            #expect((decode(bytes, reader).reason == .malformedJSON) == (expected == .malformed))
         }
         #expect(refused > 10_000 && refused < 24_000)
     }

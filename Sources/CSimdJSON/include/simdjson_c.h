@@ -99,6 +99,9 @@ const fsj_fault *fsj_faults(const fsj_decoder *decoder);
 /// Decodes one event of less than 4 GiB. The values mean something only after FSJ_OK.
 fsj_status fsj_decode(fsj_decoder *decoder, const char *bytes, size_t length, fsj_report *report);
 
+/// How many events had the layout of one before, and were decoded by that.
+uint64_t fsj_predicted(const fsj_decoder *decoder);
+
 /// Finds the items of the array that is the member `name` of the top-level object, checking the whole text.
 fsj_status fsj_split(
     fsj_decoder *decoder, const char *bytes, size_t length, const char *name, uint32_t items_max, const fsj_span **items, uint32_t *count,

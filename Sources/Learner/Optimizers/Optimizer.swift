@@ -55,6 +55,8 @@ public protocol Optimizer: Sendable {
     func resolve(_ update: inout Update, loss: Loss, margin: Float, label: Float, shared: inout Shared) -> Bool
     /// Moves the slot of a feature of this value.
     func step(_ slot: inout Slot, value: Float, _ update: Update)
+    /// Steps `count` slots, `stride` apart, each by its value: the same bits as one after the other. False if a result is not finite.
+    func steps(_ slots: UnsafeMutablePointer<Slot>, stride: Int, values: UnsafePointer<Float>, count: Int, _ update: Update) -> Bool
     /// The FP32 master weight.
     func weight(_ slot: Slot) -> Float
     /// False once the slot has a value that is not finite.
@@ -66,6 +68,15 @@ extension Optimizer {
     public static var prepares: Bool { false }
     @inlinable @inline(__always)
     public func prepare(_ slot: inout Slot, value: Float, _ update: inout Update) {}
+    @inlinable
+    public func steps(_ slots: UnsafeMutablePointer<Slot>, stride: Int, values: UnsafePointer<Float>, count: Int, _ update: Update) -> Bool {
+        var finite = true
+        for position in 0..<count {
+            step(&slots[position &* stride], value: values[position], update)
+            if !Self.isFinite(slots[position &* stride]) { finite = false }
+        }
+        return finite
+    }
 }
 
 extension Optimizer where Shared == NoState {
