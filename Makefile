@@ -1,4 +1,5 @@
-# make demo: see the whole loop run. make test: build and run all tests. Both install what they lack (Debian 12; Swift 6.3 must be there).
+# make demo: see the whole loop run. make test: build and run all tests. make bench: figures, see BENCHMARKS.md.
+# All install what they lack (Debian 12; Swift 6.3 must be there).
 
 PACKAGES = librdkafka-dev libpq-dev libsimdjson-dev libzstd-dev postgresql
 BUILD = swift build -c release

@@ -69,7 +69,11 @@ let package = Package(
             resources: [.embedInCode("../../pipelines/demo.yaml")]
         ),
         .target(name: "TestSupport", dependencies: ["PostgresClient"], path: "Tests/Support"),
-        .executableTarget(name: "freshet-bench", dependencies: ["KafkaClient", "PostgresClient"], path: "Tests/Benchmarks"),
+        .systemLibrary(name: "CMalloc", path: "Tests/CMalloc"),
+        .executableTarget(
+            name: "freshet-bench",
+            dependencies: ["TestSupport", "Pipeline", "Learner", "Model", "Records", "Drift", "KafkaClient", "PostgresClient", "CMalloc"],
+            path: "Tests/Benchmarks", exclude: ["partial_fit.py"], swiftSettings: hot),
         .testTarget(name: "KafkaClientTests", dependencies: ["KafkaClient"]),
         .testTarget(name: "PostgresClientTests", dependencies: ["PostgresClient"]),
         .testTarget(name: "RecordsTests", dependencies: ["TestSupport", "Records"]),

@@ -15,7 +15,8 @@ public struct TestFailure: Error, CustomStringConvertible {
 public final class ChildProcess: Sendable {
     public let pid: pid_t
     private let name: String
-    private let outputPath: String
+    /// The file of its standard output.
+    public let outputPath: String
     private let errorPath: String
     private let exit = Locked<Int32?>(nil)
 
