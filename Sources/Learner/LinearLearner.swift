@@ -352,8 +352,9 @@ final class LinearLearner<O: Optimizer, W: WeightFormat> {
             for lane in 0..<range.count { weights[lane] = optimizer.weight(slots.pointer[range.lowerBound &+ lane]) }
             var (lows, highs) = (SIMD8<Float>(), SIMD8<Float>())
             for position in 0..<vectorCount {
-                lows = pointwiseMin(lows, vectors[position])
-                highs = pointwiseMax(highs, vectors[position])
+                let eight = vectors[position]
+                lows.replace(with: eight, where: eight .< lows)
+                highs.replace(with: eight, where: eight .> highs)
             }
             let (low, high) = (lows.min(), highs.max())
             if growing || !W.holds(line, low: low, high: high) { W.fit(line, low: low, high: high) }

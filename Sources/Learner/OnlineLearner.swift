@@ -100,29 +100,23 @@ public final class OnlineLearner {
 
     private var tables: [UnsafeMutableRawBufferPointer] { body.tables + [image.moments.mutableBytes, image.mixture.mutableBytes] }
 
-    /// Bytes that `encode` will append, or a little less.
-    public var encodedSize: Int { tables.reduce(image.blockBytes.count) { $0 + $1.count + 8 } + 64 }
+    /// Bytes that `encode` will append at most, what was accumulated aside.
+    public var encodedSize: Int { tables.reduce(image.blockBytes.count) { $0 + $1.count } * 65 / 64 + (tables.count + 1) * 16 }
 
-    /// Masters, optimizer state, resident blocks, moments and mixture.
+    /// Masters, optimizer state, moments, mixture and resident blocks.
     public func encode(into writer: inout ByteWriter) {
-        for table in tables.map({ UnsafeRawBufferPointer($0) }) + [image.blockBytes] {
-            writer.append(UInt64(table.count))
-            writer.append(raw: table)
-        }
+        for table in tables { writer.append(sparse: UnsafeRawBufferPointer(table)) }
+        writer.append(sparse: image.blockBytes)
         body.accumulator?.encode(into: &writer)
     }
 
-    /// Takes over what `encode` wrote; the sizes must be this learner's.
+    /// Takes over what `encode` wrote; the sizes must be this learner's. Throws, and has changed nothing, where they are not.
     public func restore(from reader: inout ByteReader) throws(FormatError) {
-        func stored(_ size: Int) throws(FormatError) -> UnsafeRawBufferPointer {
-            let stored: UInt64 = try reader.integer()
-            guard stored == size else { throw FormatError("a table of \(stored) bytes where \(size) belong") }
-            return try reader.raw(count: size)
-        }
-        let contents = try tables.map { table throws(FormatError) in try stored(table.count) }
-        let blocks = try stored(image.blockBytes.count)
-        for (table, content) in zip(tables, contents) { table.copyMemory(from: content) }
-        _ = try image.replace(blocks: blocks, head: image.head)
+        var check = reader
+        for table in tables { try check.skipSparse(size: table.count) }
+        try check.skipSparse(size: image.blockBytes.count)
+        for table in tables { try reader.sparse(into: table) }
+        try image.restoreBlocks(from: &reader)
         try body.accumulator?.restore(from: &reader)
     }
 }

@@ -20,6 +20,28 @@ public struct ByteWriter: Sendable {
     public mutating func append(_ value: Float) { append(value.bitPattern) }
     public mutating func append(raw: UnsafeRawBufferPointer) { bytes.append(contentsOf: raw) }
 
+    /// A table without its zeros: for each 64 words of 8 bytes a mask of those that are not 0, then those. Tables of weights are mostly untouched at
+    /// first, and a copy of them should not take the memory of all. The bytes behind the last whole word come as they are.
+    public mutating func append(sparse table: UnsafeRawBufferPointer) {
+        append(UInt64(table.count))
+        let words = table.count / 8
+        withUnsafeTemporaryAllocation(of: UInt64.self, capacity: 65) { space in
+            for start in stride(from: 0, to: words, by: 64) {
+                var mask: UInt64 = 0
+                var kept = 1
+                for place in 0..<min(64, words - start) {
+                    let word = table.loadUnaligned(fromByteOffset: (start + place) * 8, as: UInt64.self)
+                    space[kept] = word
+                    kept += word == 0 ? 0 : 1
+                    mask |= (word == 0 ? 0 : 1) << UInt64(place)
+                }
+                space[0] = mask
+                bytes.append(contentsOf: UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(space)[..<(kept * 8)]))
+            }
+        }
+        append(raw: UnsafeRawBufferPointer(rebasing: table[(words * 8)...]))
+    }
+
     /// A length, then the text in UTF-8.
     public mutating func append(_ text: String) {
         append(UInt32(text.utf8.count))
@@ -59,6 +81,35 @@ public struct ByteReader {
         }
         defer { position += count }
         return UnsafeRawBufferPointer(rebasing: bytes[position..<position + count])
+    }
+
+    /// Where the table that `append(sparse:)` wrote ends: throws, having read nothing, unless it is one of `size` bytes.
+    public mutating func skipSparse(size: Int) throws(FormatError) {
+        let stored: UInt64 = try integer()
+        guard stored == size else { throw FormatError("a table of \(stored) bytes where \(size) belong") }
+        for start in stride(from: 0, to: size / 8, by: 64) {
+            let mask: UInt64 = try integer()
+            let words = min(64, size / 8 - start)
+            guard words == 64 || mask >> UInt64(words) == 0 else { throw FormatError("a table with words behind its end") }
+            _ = try raw(count: mask.nonzeroBitCount * 8)
+        }
+        _ = try raw(count: size % 8)
+    }
+
+    /// Reads the table that `append(sparse:)` wrote into `table`, all of it.
+    public mutating func sparse(into table: UnsafeMutableRawBufferPointer) throws(FormatError) {
+        var check = self
+        try check.skipSparse(size: table.count)
+        _ = try integer(UInt64.self)
+        for start in stride(from: 0, to: table.count / 8, by: 64) {
+            var mask: UInt64 = try integer()
+            for place in start..<min(start + 64, table.count / 8) {
+                let word: UInt64 = mask & 1 == 0 ? 0 : try raw(count: 8).loadUnaligned(as: UInt64.self)
+                table.storeBytes(of: word, toByteOffset: place * 8, as: UInt64.self)
+                mask >>= 1
+            }
+        }
+        UnsafeMutableRawBufferPointer(rebasing: table[(table.count / 8 * 8)...]).copyMemory(from: try raw(count: table.count % 8))
     }
 
     public mutating func string() throws(FormatError) -> String {

@@ -123,6 +123,12 @@ public final class Image: @unchecked Sendable {
         return seal()
     }
 
+    /// Reads all blocks from what `append(sparse:)` wrote of them, and hashes the image anew.
+    public func restoreBlocks(from reader: inout ByteReader) throws(FormatError) {
+        try reader.sparse(into: table.mutableBytes)
+        rehash()
+    }
+
     /// Replaces all content. `blocks` must have `blockCount * 64` bytes, and the head as many values as the image has.
     public func replace(blocks: UnsafeRawBufferPointer, head: ImageHead) throws(FormatError) -> ImageHash {
         guard blocks.count == table.byteCount, fits(head) else {
@@ -152,6 +158,14 @@ public final class Image: @unchecked Sendable {
         }
         write(head)
         return seal()
+    }
+
+    /// Copies some blocks, and the head, from an image of the same layout.
+    public func copy(blocks indices: [UInt32], from other: Image) {
+        for index in indices {
+            change(block: Int(index)).copyMemory(from: other.line(Int(index)), byteCount: Block.byteCount)
+        }
+        write(other.head)
     }
 
     private func fits(_ head: ImageHead) -> Bool { head.moments.count == moments.count && head.mixture.count == mixture.count }

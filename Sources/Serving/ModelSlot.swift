@@ -63,8 +63,8 @@ package struct ImageWriter: ~Copyable {
     private var served: ServedImage?
     private var spare: ServedImage?
     private var spareImage: Image?
-    /// The patch that makes the spare equal to the served image; nil if only copying does.
-    private var lag: Publication?
+    /// The blocks in which the spare differs from the served image; nil if that is not known.
+    private var lag: [UInt32]?
 
     package init(slot: ModelSlot, layout: ImageLayout) {
         self.slot = slot
@@ -96,7 +96,7 @@ package struct ImageWriter: ~Copyable {
         lag = nil
         try verify(try image.apply(indices: indices, blocks: blocks, head: head), publication)
         swap(image, publication)
-        lag = publication
+        lag = indices
     }
 
     private func verify(_ hash: ImageHash, _ publication: Publication) throws {
@@ -114,10 +114,9 @@ package struct ImageWriter: ~Copyable {
     /// An image with the served content, that nobody else holds.
     private mutating func levelSpare(with served: ServedImage) throws -> Image {
         guard let image = takeSpare() else { return served.image.copy() }
-        if let lag, case .patch(_, _, let indices, let blocks, let head) = lag.content,
-            try image.apply(indices: indices, blocks: blocks, head: head) == served.position.hash
-        {
-            return image
+        if let lag {
+            image.copy(blocks: lag, from: served.image)
+            if image.seal() == served.position.hash { return image }
         }
         guard try image.replace(blocks: served.image.blockBytes, head: served.image.head) == served.position.hash else {
             throw ServingError("the served image \(served.position.sequence) no longer has its hash: memory was damaged")

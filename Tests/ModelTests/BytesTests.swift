@@ -91,4 +91,37 @@ import Testing
         }
         #expect(throws: FormatError.self) { try [UInt8](repeating: 0, count: 50).withUnsafeBytes { try Zstd.decompress($0, size: 1000) } }
     }
+
+    /// A table without its zeros comes back bit for bit, whatever was there before; what is not its own form is refused and changes nothing.
+    @Test(arguments: [0, 1, 7, 8, 511, 512, 513, 5000])
+    func sparseTables(size: Int) throws {
+        var random = SeededGenerator(UInt64(size))
+        for density in [0.0, 0.02, 0.5, 1] {
+            var table = [UInt8](repeating: 0, count: size)
+            for index in table.indices where Double.random(in: 0..<1, using: &random) < density { table[index] = UInt8.random(in: 1...255, using: &random) }
+            var writer = ByteWriter()
+            table.withUnsafeBytes { writer.append(sparse: $0) }
+            writer.append(UInt8(77))
+            #expect(writer.bytes.count <= size * 65 / 64 + 17)
+            var copy = [UInt8](repeating: 0xaa, count: size)
+            try writer.bytes.withUnsafeBytes { bytes in
+                var reader = ByteReader(bytes)
+                try copy.withUnsafeMutableBytes { try reader.sparse(into: $0) }
+                #expect(try reader.integer(UInt8.self) == 77)
+                try reader.expectEnd()
+            }
+            #expect(copy == table)
+            let damaged = [Array(writer.bytes.dropLast(2)), Array(writer.bytes.prefix(8)), [UInt8(size & 255) ^ 1] + writer.bytes.dropFirst()]
+            for bytes in damaged where size > 0 {
+                var untouched = copy
+                #expect(throws: FormatError.self) {
+                    try bytes.withUnsafeBytes { bytes in
+                        var reader = ByteReader(bytes)
+                        try untouched.withUnsafeMutableBytes { try reader.sparse(into: $0) }
+                    }
+                }
+                #expect(untouched == copy)
+            }
+        }
+    }
 }

@@ -138,6 +138,15 @@ func learnerMetrics(_ learners: [LearnerService]) -> String {
     window("accuracy") { $0.accuracy }
     window("auc") { $0.auc }
     window("calibration_error") { $0.calibrationError }
+    window("loss") { $0.loss }
+    window("mae") { $0.mae }
+    window("rmse") { $0.rmse }
+    func gap(_ name: String, _ help: String, _ value: @escaping (QuantizationReport) -> Double) {
+        family("quantization_\(name)", .gauge, help) { $0.metrics?.quantization.map(value) }
+    }
+    gap("gap_mean", "Mean difference between quantized and FP32 predictions of sampled events.") { $0.mean }
+    gap("gap_p99", "The 99th percentile of that difference.") { $0.p99 }
+    gap("loss_difference", "Mean loss with the quantized weights less that with FP32 weights.") { $0.lossDifference }
     family("reference_logloss", .gauge, "The logloss of the window that the live one is compared with.") { $0.metrics?.reference?.window.logloss }
     return page.text
 }
