@@ -17,14 +17,17 @@ public final class CSVReader: EventFileReader {
 
     private let lines: LineReader
     private var columns: [Column] = []
-    private var output = GrowableBuffer<UInt8>(capacity: 1024)
-    private var cell = GrowableBuffer<UInt8>(capacity: 256)
+    private var output: GrowableBuffer<UInt8>
+    private var cell: GrowableBuffer<UInt8>
 
     public var line: Int { lines.line }
 
     /// - Throws: `RecordsError.file` if the file cannot be opened or its header is not one.
     public init(path: String, plan: EventPlan) throws(RecordsError) {
         lines = try LineReader(path: path)
+        // Only now: if the file cannot be opened, there is no reader, and nothing would free them.
+        output = GrowableBuffer(capacity: 1024)
+        cell = GrowableBuffer(capacity: 256)
         guard var header = try lines.next(quoted: true) else { throw .file(path: path, line: 0, message: "empty; a CSV file begins with a header") }
         if header.starts(with: [0xef, 0xbb, 0xbf]) { header = UnsafeRawBufferPointer(rebasing: header[3...]) }
         var names: [String] = []

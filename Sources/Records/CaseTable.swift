@@ -43,8 +43,12 @@ package enum CaseTable {
     ]
 
     /// The lower case of a scalar, itself if it has none.
+    @inline(__always)
     package static func lowercase(_ scalar: UInt32) -> UInt32 {
-        if scalar < 0x80 { return scalar &- 0x41 < 26 ? scalar + 32 : scalar }
+        scalar < 0x80 ? (scalar &- 0x41 < 26 ? scalar | 0x20 : scalar) : lowercaseBeyondASCII(scalar)
+    }
+
+    private static func lowercaseBeyondASCII(_ scalar: UInt32) -> UInt32 {
         // Most of what is not Latin, Greek, Cyrillic, Armenian or Georgian has no case.
         if (0x2e80..<0xa640).contains(scalar) || (0xac00..<0xff00).contains(scalar) { return scalar }
         return ranges.withUnsafeBufferPointer { ranges in

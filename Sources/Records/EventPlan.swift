@@ -42,7 +42,7 @@ public struct EventPlan: Sendable {
     let edges: [Double]
     /// Of each edge, the hash of the bucket below it.
     let bucketHashes: [UInt64]
-    /// Of each text field: the seeds of n-grams of words, then of characters.
+    /// Of each text field: the seeds of n-grams of words, then of characters, started by `Mix.start`.
     let gramSeeds: [UInt64]
     /// In the order of `denseFields`.
     let denseSlots: [Int]

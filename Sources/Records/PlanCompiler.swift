@@ -76,10 +76,10 @@ struct PlanCompiler {
             }
             let name = slots[slot].reading.hash
             for order in 1...FeatureDefinition.wordsMaximum {
-                gramSeeds.append(FeatureHash.gramSeed(name, kind: FeatureHash.words, order: UInt8(clamping: order)))
+                gramSeeds.append(Mix.start(FeatureHash.gramSeed(name, kind: FeatureHash.words, order: UInt8(clamping: order))))
             }
             for order in 1...FeatureDefinition.charactersMaximum {
-                gramSeeds.append(FeatureHash.gramSeed(name, kind: FeatureHash.characters, order: UInt8(clamping: order)))
+                gramSeeds.append(Mix.start(FeatureHash.gramSeed(name, kind: FeatureHash.characters, order: UInt8(clamping: order))))
             }
             steps.append(step)
         case .dense(let size):

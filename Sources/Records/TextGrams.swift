@@ -20,7 +20,7 @@ struct TextGrams {
     ///
     /// - Parameters:
     ///   - text: valid UTF-8.
-    ///   - seeds: the seed of order 1 is at `first`, those of higher orders behind it.
+    ///   - seeds: started by `Mix.start`; that of order 1 is at `first`, those of higher orders behind it.
     /// - Returns: how many features; nil if there is no room for them.
     mutating func write(
         _ text: UnsafeRawBufferPointer, _ kind: Kind, orders: ClosedRange<Int>, seeds: [UInt64], from first: Int, bits: Int,
@@ -28,7 +28,12 @@ struct TextGrams {
     ) -> Int? {
         // So many units have more n-grams of the lowest order than there is room.
         let unitsMaximum = room.count + orders.lowerBound
-        rewrite(text, kind, unitsMaximum: unitsMaximum)
+        clear(for: text.count, unitsMaximum)
+        switch kind {
+        case .words: takeWords(text, unitsMaximum)
+        case .characters: takeCharacters(text, unitsMaximum)
+        }
+        begin()
         let units = starts.count - 1
         guard orders.reduce(0, { $0 + max(0, units - $1 + 1) }) <= room.count else { return nil }
         // Words end before the space that joins them to the next.
@@ -38,54 +43,62 @@ struct TextGrams {
             let seed = seeds[first + order - 1]
             for unit in 0...units - order {
                 let start = Int(starts.base[unit])
-                let slice = UnsafeRawBufferPointer(start: bytes.base + start, count: Int(starts.base[unit + order]) - joint - start)
-                room[written] = Feature(index: FeatureHash.index(hash64(slice, seed: seed), bits: bits), value: 1)
+                // Sound: 8 bytes follow the text, see `clear`.
+                let hash = Mix.padded(bytes.base + start, Int(starts.base[unit + order]) - joint - start, started: seed)
+                room[written] = Feature(index: FeatureHash.index(hash, bits: bits), value: 1)
                 written += 1
             }
         }
         return written
     }
 
-    /// Fills `bytes` and `starts`; stops once there are `unitsMaximum` units.
-    private mutating func rewrite(_ text: UnsafeRawBufferPointer, _ kind: Kind, unitsMaximum: Int) {
+    private mutating func clear(for count: Int, _ unitsMaximum: Int) {
         bytes.count = 0
         starts.count = 0
-        // Lower case takes at most one and a half times the bytes (U+023A: two become three); a word's end takes one more.
-        bytes.reserve(2 * text.count + 4)
-        starts.reserve(min(text.count, unitsMaximum) + 2)
+        // Lower case takes at most one and a half times the bytes (U+023A: two become three), a word's end one more, and hashing reads 8 bytes beyond.
+        bytes.reserve(2 * count + 12)
+        starts.reserve(min(count, unitsMaximum) + 2)
+    }
+
+    /// Fills `bytes` and `starts` with words, at most `unitsMaximum`.
+    private mutating func takeWords(_ text: UnsafeRawBufferPointer, _ unitsMaximum: Int) {
         var at = 0
         var inside = false
         while at < text.count {
             let scalar = CaseTable.lowercase(Scalars.next(text, &at))
-            switch kind {
-            case .words:
-                guard Scalars.isWord(scalar) else {
-                    if inside { bytes.append(0x20) }
-                    inside = false
-                    continue
-                }
-                if !inside {
-                    if starts.count == unitsMaximum { return end() }
-                    begin()
-                }
-                inside = true
-                put(scalar)
-            case .characters:
-                let space = Scalars.isSpace(scalar)
-                if space && inside { continue }
-                if starts.count == unitsMaximum { return end() }
-                begin()
-                inside = space
-                put(space ? 0x20 : scalar)
+            guard Scalars.isWord(scalar) else {
+                if inside { bytes.append(0x20) }
+                inside = false
+                continue
             }
+            if !inside {
+                if starts.count == unitsMaximum { return }
+                begin()
+                inside = true
+            }
+            put(scalar)
         }
-        if kind == .words && inside { bytes.append(0x20) }
-        end()
+        if inside { bytes.append(0x20) }
     }
 
-    private mutating func begin() { starts.append(UInt32(truncatingIfNeeded: bytes.count)) }
+    /// Fills `bytes` and `starts` with characters, at most `unitsMaximum`.
+    private mutating func takeCharacters(_ text: UnsafeRawBufferPointer, _ unitsMaximum: Int) {
+        var at = 0
+        var inside = false
+        while at < text.count {
+            let scalar = CaseTable.lowercase(Scalars.next(text, &at))
+            let space = Scalars.isSpace(scalar)
+            if space && inside { continue }
+            if starts.count == unitsMaximum { return }
+            begin()
+            inside = space
+            put(space ? 0x20 : scalar)
+        }
+    }
 
-    private mutating func end() { starts.append(UInt32(truncatingIfNeeded: bytes.count)) }
+    /// A unit begins, or the text ends.
+    @inline(__always)
+    private mutating func begin() { starts.append(UInt32(truncatingIfNeeded: bytes.count)) }
 
     @inline(__always)
     private mutating func put(_ scalar: UInt32) {
@@ -126,16 +139,19 @@ enum Scalars {
     ]
 
     /// Whether a scalar is of a word: an ASCII letter or digit, or beyond ASCII neither white space nor one of `separators`.
+    @inline(__always)
     static func isWord(_ scalar: UInt32) -> Bool {
         if scalar < 0x80 { return (scalar | 0x20) &- 0x61 < 26 || scalar &- 0x30 < 10 }
         return !contains(separators, scalar)
     }
 
+    @inline(__always)
     static func isSpace(_ scalar: UInt32) -> Bool {
         if scalar < 0x80 { return scalar == 0x20 || scalar &- 9 < 5 }
         return contains(spaces, scalar)
     }
 
+    @inline(never)
     private static func contains(_ ranges: [ClosedRange<UInt32>], _ scalar: UInt32) -> Bool {
         var low = 0
         var high = ranges.count
