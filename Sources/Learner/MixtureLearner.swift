@@ -3,9 +3,9 @@
 //   - Posterior weights by Bayes' rule on the probability that each expert gave to the label, then a part of all weight is shared out evenly, so
 //     that an expert that was wrong long ago comes back within some events (Herbster and Warmuth 1998). The part is in proportion to the mixture's
 //     surprise, much like their variable share: a constant one would cost most where labels are all but certain.
-//   - Each regression, and the calibration, is a logistic regression by an extended Kalman filter (G. Kitagawa and W. Gersch 1996; as online
-//     Newton step: E. Hazan, A. Agarwal and S. Kale 2007): a weight has a variance, each event adds `drift` to it and takes away what
-//     it taught. Eight weights, so that the whole covariance is kept.
+//   - Each regression, and the calibration, is a logistic regression by an extended Kalman filter (W. Penny and S. Roberts, "Dynamic logistic
+//     regression", 1999; without drift it is much like the online Newton step of E. Hazan, A. Agarwal and S. Kale, 2007): a weight
+//     has a variance, each event adds `drift` to it and takes away what it taught. With eight weights the whole covariance is kept.
 //
 // Everything is bounded: inputs by `Mixture`, variances by their maximum.
 
