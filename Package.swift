@@ -60,7 +60,7 @@ let package = Package(
         .executableTarget(
             name: "freshet",
             dependencies: [
-                "Pipeline", "Serving", "KafkaClient", "PostgresClient", "Records", "Model", "Learner", "Drift", "ReproducibleMath",
+                "CIntrinsics", "Pipeline", "Serving", "KafkaClient", "PostgresClient", "Records", "Model", "Learner", "Drift", "ReproducibleMath",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Histogram", package: "hdrhistogram-swift"),
                 .product(name: "Logging", package: "swift-log"),

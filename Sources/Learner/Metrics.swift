@@ -71,13 +71,13 @@ public struct ProgressiveMetrics: Sendable, Equatable {
     }
 
     /// The mean loss that weights of 0 would have had over the window. A stretch of labels all 0 is held against the largest label before it:
-    /// a window's mean is not below 2^-20 of what a margin of 0 costs at `labelMaximum`.
+    /// the mean is not below 2^-7 of what a margin of 0 costs at `labelMaximum`.
     public var untrainedLoss: Double {
         let objective = settled.objective
         if case .softmax(let classes) = objective { return reproducibleLog(Double(classes)) }
         guard objective.task == .regression, count > 0 else { return objective.value(margin: 0, label: 1) }
         let mean = ring[..<count].reduce(0.0) { $0 + objective.value(margin: 0, label: $1.label) } / Double(count)
-        return max(mean, objective.value(margin: 0, label: labelMaximum) * 0x1p-20)
+        return max(mean, objective.value(margin: 0, label: labelMaximum) * 0x1p-7)
     }
 
     private var count: Int { Int(min(events, UInt64(window))) }

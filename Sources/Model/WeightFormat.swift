@@ -2,7 +2,7 @@
 //
 // All formats but fp32 begin with a Float scale by which the codes behind it are multiplied. A block of zero bytes holds weights of 0, and a weight of
 // 0 has an exact code in every block. A weight outside the range of its block's scale is not clipped: `store` says so, and the learner fits the block to its
-// masters anew. The scales only grow.
+// masters anew.
 
 /// The formats that resident weights are kept in.
 public enum WeightKind: String, Sendable, CaseIterable {

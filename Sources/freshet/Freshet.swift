@@ -1,12 +1,11 @@
 import ArgumentParser
+import CIntrinsics
 
 /// The command line. Results go to stdout, logs and progress to stderr. Exit status: 0 done, 1 it failed and said why, 64 called wrongly.
 @main
 struct Freshet: AsyncParsableCommand {
     static func main() async {
-        // Whole images and snapshots are freed as soon as they are sent: their memory goes back at once, instead of to a heap that stays as large as it was.
-        mallopt(M_MMAP_THRESHOLD, 256 << 10)
-        mallopt(M_TRIM_THRESHOLD, 4 << 20)
+        freshet_return_freed_memory(256 << 10)
         await main(nil)
     }
 

@@ -28,7 +28,7 @@ import Testing
     static let keys: [Case] = [
         .init(adding: "learn: {optimizer: {kind: adagrad, rat: 0.1}}", "7:36: unknown key `rat` in learn.optimizer; did you mean `rate`? (known: kind, rate, forget, alpha, beta, beta1, beta2, l1, l2)"),
         .init(adding: "modle: {}", "7:1: unknown key `modle`; did you mean `model`? (known: pipeline, source, features, model, learn, monitor, version, snapshot, publish, dead_letters, store, tests)"),
-        .init("kind: categorical", "kind: categorical, hashing: 7", "6:41: unknown key `hashing` in features (known: field, kind, scale, cross)"),
+        .init("kind: categorical", "kind: categorical, hashing: 7", "6:41: unknown key `hashing` in features (known: field, kind, scale, clip, edges, words, characters, size, cross)"),
         .init("pipeline: clicks\n", "", "1:1: `pipeline` is missing; for example `pipeline: clicks`"),
         .init("pipeline: clicks", "pipeline:", "1:10: `pipeline` is missing; for example `pipeline: clicks`"),
         .init("{topic: feedback.clicks}", "{}", "3:10: `source.kafka.topic` is missing; for example `topic: feedback.clicks`"),
@@ -65,7 +65,7 @@ import Testing
         .init(adding: "model: {bits: \"20\"}", "7:15: model.bits must be a whole number from 1 to 28, for example `bits: 18`; found the text `20`"),
         .init(adding: "model: {seed: -1}", "7:15: model.seed must be a whole number from 0 to 18446744073709551615, for example `seed: 0`; found the number `-1`"),
         .init(adding: "model: {weights: int9, kind: fm}",
-            "7:18: model.weights must be one of fp32, fp16, int8, int8_asymmetric, int4; found the text `int9`; did you mean `int8`?",
+            "7:18: model.weights must be one of fp32, fp16, int8, int8_asymmetric, int4; found the text `int9`; did you mean `int4`?",
             "7:30: model.kind must be `linear` (nothing else is supported yet); found the text `fm`"),
         .init(adding: "learn: {optimizer: {kind: adagard}}", "7:27: learn.optimizer.kind must be one of auto, sgd, adagrad, vw, ftrl, adam, coin; found the text `adagard`; did you mean `adagrad`?"),
         .init(adding: "learn: {optimizer: adagard}", "7:20: learn.optimizer must be one of auto, sgd, adagrad, vw, ftrl, adam, coin; found the text `adagard`; did you mean `adagrad`?"),
@@ -115,7 +115,7 @@ import Testing
             "9:5: a test says either `features: N` or `refused: reason`, for example `{event: {user_id: 7, clicked: 1}, features: 2}`",
             "10:13: tests.event must be a map, or text for a record that is not JSON; found the number `5`",
             "11:17: the number `007` reads differently in different programs: write `7`, or put it in quotes if it is text",
-            "11:32: tests.refused must be one of empty, too_large, malformed_json, duplicate_key, not_an_object, wrong_type, out_of_range, unknown_field, missing_label, label_out_of_domain, schema_violation, too_many_features; found `wrong_typ`; did you mean `wrong_type`?"),
+            "11:32: tests.refused must be one of empty, too_large, malformed_json, too_many_features, duplicate_key, not_an_object, wrong_type, out_of_range, unknown_field, missing_label, label_out_of_domain, schema_violation; found `wrong_typ`; did you mean `wrong_type`?"),
     ]
 
     static let syntax: [Case] = [

@@ -79,7 +79,7 @@ private func pipeline(label: String = "{field: clicked}", features: [String] = [
         ("{field: y}", "learn: {schedule: {kind: step}}", "`learn.schedule.every_events` is missing; for example `every_events: 100000`"),
         ("{field: y}", "learn: {schedule: {kind: exponential, half_life_events: 9, power: 2}}", "schedule exponential has no `power` (it has half_life_events, warm_up_events); drop it"),
         ("{field: y}", "model: {weights: fp32, rounding: stochastic}", "model.rounding is for weights that are quantized, and fp32 is not"),
-        ("{field: y}", "model: {bits: 28}\nlearn: {optimizer: auto}", "the model has 1610612742 weights (2^bits times 6); at most 2^30 are possible: lower `model.bits`"),
+        ("{field: y}", "model: {bits: 28}\nlearn: {optimizer: auto}", "the model has 1610612760 weights (2^bits times 6); at most 2^30 are possible: lower `model.bits`"),
     ])
     func impossibleCombinations(label: String, more: String, message: String) {
         #expect(problems(pipeline(label: label, more)).contains(message), "\(problems(pipeline(label: label, more)))")

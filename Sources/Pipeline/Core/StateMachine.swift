@@ -73,8 +73,9 @@ public final class StateMachine {
     private var input: UInt64 = 0
     private var trace: UInt64 = 0
     private var unknownFields: UInt64 = 0
-    /// Events refused one after the other because their step was not finite.
-    private var notFiniteInARow: UInt64 = 0
+    /// Fills by ten with each event refused because its step was not finite, and loses one with every other: it stays full where more than one in
+    /// eleven is refused.
+    private var notFiniteLevel: UInt64 = 0
     private var refusedByReason = [UInt64](repeating: 0, count: RefusalReason.allCases.count)
     private var deduplicator: Deduplicator?
 
@@ -125,11 +126,11 @@ public final class StateMachine {
         }
         for refusal in batch.refusals { refusedByReason[refusal.reason.index] += 1 }
         if batch.refusals.isEmpty {
-            if !batch.isEmpty { notFiniteInARow = 0 }
+            notFiniteLevel -= min(notFiniteLevel, UInt64(batch.count))
         } else {
             for example in batch.examples {
                 let isFinite = example.refusal < 0 || batch.refusals[Int(example.refusal)].reason != .notFinite
-                notFiniteInARow = isFinite ? 0 : notFiniteInARow + 1
+                notFiniteLevel = isFinite ? notFiniteLevel - min(notFiniteLevel, 1) : min(notFiniteLevel + 10, Self.notFiniteMaximum)
             }
         }
         unknownFields += UInt64(batch.unknownFields)
@@ -217,12 +218,12 @@ public final class StateMachine {
     /// Throws once the model has run away; what was learned since the last version must then be neither recorded nor published.
     public func checkDivergence() throws(DivergenceError) {
         let symptom =
-            notFiniteInARow >= Self.notFiniteMaximum
-            ? "the newest \(notFiniteInARow) events were refused because their step was not finite" : monitor.divergence
+            notFiniteLevel >= Self.notFiniteMaximum
+            ? "of the newest events more than one in eleven was refused because its step was not finite" : monitor.divergence
         if let symptom { throw DivergenceError(pipeline: definition.name, symptom: symptom, version: version) }
     }
 
-    private static let notFiniteMaximum: UInt64 = 100
+    private static let notFiniteMaximum: UInt64 = 1000
 
     private var sortedPositions: [PartitionStart] {
         positions.map { PartitionStart(partition: $0.key, offset: $0.value) }.sorted { $0.partition < $1.partition }
@@ -246,7 +247,7 @@ public final class StateMachine {
         writer.append(input)
         writer.append(trace)
         writer.append(unknownFields)
-        writer.append(notFiniteInARow)
+        writer.append(notFiniteLevel)
         writer.append(UInt32(RefusalReason.allCases.count))
         for (reason, count) in zip(RefusalReason.allCases, refusedByReason) {
             writer.append(reason.rawValue)
@@ -281,7 +282,7 @@ public final class StateMachine {
         input = try reader.integer()
         trace = try reader.integer()
         unknownFields = try reader.integer()
-        notFiniteInARow = try reader.integer()
+        notFiniteLevel = try reader.integer()
         for _ in 0..<(try reader.count(maximum: 1000)) {
             let name = try reader.string()
             guard let reason = RefusalReason(rawValue: name) else { throw FormatError("refusals for an unknown reason \(name)") }
