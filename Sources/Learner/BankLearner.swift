@@ -211,7 +211,7 @@ final class BankLearner<W: WeightFormat> {
         slot[6] = sum
         slot[7] = count
         let shifted = SIMD4(repeating: count) + SIMD4(10, 4, 9, 1)
-        let roots = shifted.squareRoot()
+        let roots = freshet_sqrt4(shifted)
         return SIMD4(1, 0.3, 1, 1) * inverse / SIMD4(shifted.x, roots.y, roots.z, 1)
     }
 

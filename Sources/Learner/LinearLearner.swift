@@ -94,6 +94,7 @@ final class LinearLearner<O: Optimizer, W: WeightFormat> {
         for index in 0..<examples.count {
             let ahead = index &+ Self.prefetchDistance
             if ahead &+ Self.prefetchDistance < examples.count { prefetch(features, of: examples[ahead &+ Self.prefetchDistance]) }
+            if let base = examples.baseAddress { freshet_prefetch(base + (ahead &+ 4 &* Self.prefetchDistance)) }
             if ahead < examples.count { prefetch(examples[ahead], features) }
             let example = examples[index]
             guard example.refusal < 0 else { continue }
@@ -187,7 +188,7 @@ final class LinearLearner<O: Optimizer, W: WeightFormat> {
             restore(inputs)
             return nil
         }
-        for feature in inputs.features { requantize(Int(feature.index)) }
+        requantize(inputs.features)
         for span in inputs.spans { requantize(span) }
         return score
     }
@@ -247,15 +248,16 @@ final class LinearLearner<O: Optimizer, W: WeightFormat> {
     /// False if a result is not finite. Two features of an event may share a weight: each step sees the one before it.
     @inline(__always)
     private func step(_ inputs: Inputs, output: Int, _ update: Update) -> Bool {
-        var finite = true
-        let (slots, outputs) = (slots.pointer, layout.outputs)
+        var check: Float = 0
+        let (slots, outputs, optimizer) = (slots.pointer, layout.outputs, optimizer)
         for feature in inputs.features {
             let slot = slots + (Int(feature.index) &* outputs &+ output)
             var moved = slot.pointee
             optimizer.step(&moved, value: feature.value, update)
             slot.pointee = moved
-            if !O.isFinite(moved) { finite = false }
+            check += O.poison(moved)
         }
+        var finite = check == 0
         for span in inputs.spans {
             guard let values = inputs.values.map({ $0 + Int(span.valuesStart) }) else { continue }
             let first = slots + (layout.denseStarts[Int(span.field)] &* outputs &+ output)
@@ -310,10 +312,18 @@ final class LinearLearner<O: Optimizer, W: WeightFormat> {
 
     // MARK: Requantizing
 
+    /// The weights of one output. What the loop reads is in locals, for the compiler must take it that a write to a block may change a property.
     @inline(__always)
-    private func requantize(_ feature: Int) {
-        let (block, lane) = layout.locate(feature)
-        store(feature, block, lane)
+    private func requantize(_ features: UnsafeBufferPointer<Feature>) {
+        guard rounding.isNearest else {
+            for feature in features { requantize(Int(feature.index), output: 0) }
+            return
+        }
+        let (layout, slots, optimizer, image) = (layout, slots.pointer, optimizer, image)
+        for feature in features {
+            let (block, lane) = layout.locate(Int(feature.index))
+            if !W.storeNearest(optimizer.weight(slots[Int(feature.index)]), image.change(block: block), lane) { grow(block) }
+        }
     }
 
     private func requantize(_ feature: Int, output: Int) {

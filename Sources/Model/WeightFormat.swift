@@ -41,6 +41,9 @@ public protocol WeightFormat: Sendable {
     /// rounds stochastically. False, and nothing is written, where the weight is outside the range of the block's scale.
     static func store(_ weight: Float, _ line: UnsafeMutableRawPointer, _ lane: Int, dither: Float) -> Bool
 
+    /// `store` without a dither.
+    static func storeNearest(_ weight: Float, _ line: UnsafeMutableRawPointer, _ lane: Int) -> Bool
+
     /// Stores so many weights in the lanes from 0 on, rounded to nearest: what `store` would write. All must be within the range of the block's scale.
     static func storeAll(_ weights: UnsafePointer<Float>, count: Int, _ line: UnsafeMutableRawPointer)
 
@@ -56,6 +59,9 @@ public protocol WeightFormat: Sendable {
 }
 
 extension WeightFormat {
+    @inlinable @inline(__always)
+    public static func storeNearest(_ weight: Float, _ line: UnsafeMutableRawPointer, _ lane: Int) -> Bool { store(weight, line, lane, dither: 0) }
+
     @inlinable
     public static func storeAll(_ weights: UnsafePointer<Float>, count: Int, _ line: UnsafeMutableRawPointer) {
         for lane in 0..<count { _ = store(weights[lane], line, lane, dither: 0) }
@@ -156,6 +162,16 @@ public enum Int8Symmetric: WeightFormat {
         guard weight.magnitude <= maximum * scale else { return false }
         let code = scale > 0 ? Swift.min(Swift.max(weight / scale + dither, -maximum), maximum) : 0
         line.storeBytes(of: Int8(truncatingIfNeeded: Block.rounded(code)), toByteOffset: 4 &+ lane, as: Int8.self)
+        return true
+    }
+
+    @inlinable @inline(__always)
+    public static func storeNearest(_ weight: Float, _ line: UnsafeMutableRawPointer, _ lane: Int) -> Bool {
+        let scale = Block.scale(line)
+        guard weight.magnitude <= maximum * scale else { return false }
+        // With a scale of 0 the weight is 0, and so is its code; the scale is not below the smallest normal number else.
+        let code = weight / Swift.max(scale, .leastNormalMagnitude) + 12_582_912
+        line.storeBytes(of: Int8(truncatingIfNeeded: code.bitPattern), toByteOffset: 4 &+ lane, as: Int8.self)
         return true
     }
 

@@ -1,3 +1,5 @@
+import CIntrinsics
+
 /// AdaGrad (Duchi, Hazan and Singer 2011), diagonal: each weight's rate falls with the squares of its own gradients. `forget` below 1
 /// lets old gradients fade, so that the rate recovers after the stream has changed; it applies at each event that touches the weight.
 /// An L1 penalty is their composite mirror descent step, thresholding by the weight's own rate; L2 is a part of the gradient.
@@ -22,7 +24,7 @@ public struct AdaGrad: Optimizer {
         var gradient = update.gradient * value
         if l2 != 0 { gradient += l2 * slot.x }
         slot.y = forget * slot.y + gradient * gradient
-        let divisor = slot.y.squareRoot() + 1e-8
+        let divisor = freshet_sqrt(slot.y) + 1e-8
         slot.x -= update.rate * gradient / divisor
         // An event without a gradient says nothing about the weight; were it thresholded all the same, forgetting would have it die.
         if l1 != 0, gradient != 0 { slot.x = softThreshold(slot.x, by: update.rate * l1 / divisor) }
@@ -39,7 +41,7 @@ public struct AdaGrad: Optimizer {
                 var four = place.loadUnaligned(as: SIMD8<Float>.self)
                 let gradients = update.gradient * UnsafeRawPointer(values + position).loadUnaligned(as: SIMD4<Float>.self)
                 four.oddHalf = forget * four.oddHalf + gradients * gradients
-                four.evenHalf -= update.rate * gradients / (four.oddHalf.squareRoot() + 1e-8)
+                four.evenHalf -= update.rate * gradients / (freshet_sqrt4(four.oddHalf) + 1e-8)
                 place.storeBytes(of: four, as: SIMD8<Float>.self)
                 check += four * 0  // NaN for what is not finite
                 position &+= 4
@@ -56,6 +58,8 @@ public struct AdaGrad: Optimizer {
 
     @inlinable @inline(__always)
     public func weight(_ slot: SIMD2<Float>) -> Float { slot.x }
+    @inlinable @inline(__always)
+    public static func poison(_ slot: SIMD2<Float>) -> Float { slot.x * 0 + slot.y * 0 }
     @inlinable @inline(__always)
     public static func isFinite(_ slot: SIMD2<Float>) -> Bool { slot.x.isFinite && slot.y.isFinite }
 }

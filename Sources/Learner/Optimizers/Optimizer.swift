@@ -61,11 +61,15 @@ public protocol Optimizer: Sendable {
     func weight(_ slot: Slot) -> Float
     /// False once the slot has a value that is not finite.
     static func isFinite(_ slot: Slot) -> Bool
+    /// 0 if the slot is finite, else NaN: sums of it say in one comparison whether all of an event's slots are.
+    static func poison(_ slot: Slot) -> Float
 }
 
 extension Optimizer {
     @inlinable @inline(__always)
     public static var prepares: Bool { false }
+    @inlinable @inline(__always)
+    public static func poison(_ slot: Slot) -> Float { isFinite(slot) ? 0 : .nan }
     @inlinable @inline(__always)
     public func prepare(_ slot: inout Slot, value: Float, _ update: inout Update) {}
     @inlinable

@@ -23,5 +23,7 @@ public struct SGD: Optimizer {
     @inlinable @inline(__always)
     public func weight(_ slot: Float) -> Float { slot }
     @inlinable @inline(__always)
+    public static func poison(_ slot: Float) -> Float { slot * 0 }
+    @inlinable @inline(__always)
     public static func isFinite(_ slot: Float) -> Bool { slot.isFinite }
 }
