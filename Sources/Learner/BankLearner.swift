@@ -67,9 +67,8 @@ final class BankLearner<W: WeightFormat> {
         let scaled = batch.scaled
         let spans = batch.denseSpans
         let values = UnsafePointer(batch.dense.baseAddress)
-        for index in 0..<min(Self.prefetchDistance, examples.count) { prefetch(examples[index], features) }
         for index in 0..<examples.count {
-            if index &+ Self.prefetchDistance < examples.count { prefetch(examples[index &+ Self.prefetchDistance], features) }
+            ReadAhead.prefetch(examples, at: index, features, slots: slots.pointer, outputs: 1, image: image)
             let example = examples[index]
             guard example.refusal < 0 else { continue }
             let inputs = Inputs(example, features: features, spans: spans, values: values)
@@ -108,21 +107,6 @@ final class BankLearner<W: WeightFormat> {
     @inline(never)
     private func refuse(_ batch: ExampleBatch, _ index: Int) {
         batch.refuse(index, Refusal(reason: .notFinite, detail: "the step has a value that is not finite"))
-    }
-
-    // MARK: Reading ahead
-
-    /// See `LinearLearner`.
-    private static var prefetchDistance: Int { 4 }
-
-    @inline(__always)
-    private func prefetch(_ example: Example, _ features: UnsafeMutableBufferPointer<Feature>) {
-        guard let base = features.baseAddress else { return }
-        for position in Int(example.featuresStart)..<Int(example.featuresStart) &+ Int(example.featuresCount) {
-            let feature = Int(base[position].index)
-            freshet_prefetch(slots.pointer + feature)
-            freshet_prefetch(image.line(layout.locate(feature).block))
-        }
     }
 
     /// Every feature that the event touches, with its value, in the order of summation.

@@ -143,7 +143,8 @@ public final class PostgresConnection: @unchecked Sendable {
 
     /// Lets the server notice a client whose machine is gone, and free its locks, within seconds instead of hours.
     private func watchClient(_ deadline: Deadline) throws {
-        var sql = "SET tcp_keepalives_idle=10; SET tcp_keepalives_interval=5; SET tcp_keepalives_count=3"
+        // A client that freezes inside a transaction would hold its locks for good: its kernel goes on answering keepalives.
+        var sql = "SET idle_in_transaction_session_timeout=10000; SET tcp_keepalives_idle=10; SET tcp_keepalives_interval=5; SET tcp_keepalives_count=3"
         try exclusively { handle in
             if PQserverVersion(handle) >= 120_000 { sql += "; SET tcp_user_timeout=15000" }
             _ = try run(handle, sql, deadline) { PQsendQuery(handle, sql) }

@@ -15,6 +15,13 @@ struct ConnectionTests {
         try expectUsable(connection)
     }
 
+    /// Protects a standby: a client that freezes inside a transaction must not keep its locks.
+    @Test func frozenTransactionsEnd() throws {
+        let connection = try Server.connect()
+        let row = try #require(try connection.query("SELECT current_setting('idle_in_transaction_session_timeout') AS limit", timeout: Server.long).first)
+        #expect(try row.string("limit") == "10s")
+    }
+
     /// Protects the count of rows, which compare-and-set statements depend on.
     @Test func executeCountsRows() throws {
         let connection = try Server.connect()
