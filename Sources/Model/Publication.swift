@@ -50,6 +50,8 @@ public struct Publication: Sendable, Equatable {
         self.content = content
     }
 
+    /// Codes of weights hardly compress: more effort than this costs the learner time and saves some percent.
+    private static let compressionLevel: Int32 = -3
     public static let partBytesMaximum = 512 << 10
     /// No image is larger.
     static let bodyBytesMaximum = 5 << 30
@@ -68,7 +70,7 @@ public struct Publication: Sendable, Equatable {
     public func messages() throws -> [PublicationMessage] {
         let body = self.body
         let bodyCheck = PublicationHeader.check(body)
-        let compressed = try body.withUnsafeBytes { bytes in try Zstd.compress(bytes) }
+        let compressed = try body.withUnsafeBytes { bytes in try Zstd.compress(bytes, level: Self.compressionLevel) }
         let parts = max((compressed.count + Self.partBytesMaximum - 1) / Self.partBytesMaximum, 1)
         let slot = sequence % 2 == 0 ? "A" : "B"
         return (0..<parts).map { part in
@@ -269,6 +271,8 @@ public struct PublicationAssembler {
             received.append(contentsOf: payload)
             guard header.part + 1 == header.parts else { return nil }
             self.header = nil
+            // A node does not keep room for an image as large as the one it serves.
+            defer { received = [] }
             let body = try received.withUnsafeBytes { bytes in
                 try Zstd.decompress(bytes, size: Int(header.bodySize))
             }

@@ -2,7 +2,7 @@ import CZstd
 
 /// Compression of snapshots, patches and images (zstd, RFC 8878).
 public enum Zstd {
-    /// Compresses at `level` (1 is fastest).
+    /// Compresses at `level`: 1 is the fastest that tries hard, below 0 it is faster still.
     public static func compress(_ bytes: UnsafeRawBufferPointer, level: Int32 = 1) throws(FormatError) -> [UInt8] {
         var written = 0
         let result = [UInt8](unsafeUninitializedCapacity: ZSTD_compressBound(bytes.count)) { buffer, count in

@@ -44,7 +44,7 @@ struct Combination: Sendable, CustomTestStringConvertible {
 }
 
 /// A learner of the suite's streams with its trace and scores.
-struct TrainedModel {
+struct TrainedModel: Resumable {
     static let dense = 70
     let learner: OnlineLearner
     var trace: UInt64 = 0
@@ -59,21 +59,6 @@ struct TrainedModel {
     }
 
     mutating func learn(_ batch: ExampleBatch) { learner.learn(batch, partition: 0, trace: &trace, scores: &scores) }
-
-    /// The whole state.
-    var encoded: [UInt8] {
-        var writer = ByteWriter(capacity: learner.encodedSize)
-        learner.encode(into: &writer)
-        return writer.bytes
-    }
-
-    func restore(_ bytes: [UInt8]) throws {
-        try bytes.withUnsafeBytes { bytes in
-            var reader = ByteReader(bytes)
-            try learner.restore(from: &reader)
-            try reader.expectEnd()
-        }
-    }
 }
 
 /// Labels drawn from a known model: two categorical fields, a standardised number, a dense vector.

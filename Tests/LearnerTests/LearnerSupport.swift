@@ -30,8 +30,30 @@ extension ExampleBatch {
     }
 }
 
+/// What holds a learner can be stopped and resumed.
+protocol Resumable {
+    var learner: OnlineLearner { get }
+}
+
+extension Resumable {
+    /// The whole state.
+    var encoded: [UInt8] {
+        var writer = ByteWriter(capacity: learner.encodedSize)
+        learner.encode(into: &writer)
+        return writer.bytes
+    }
+
+    func restore(_ bytes: [UInt8]) throws {
+        try bytes.withUnsafeBytes { bytes in
+            var reader = ByteReader(bytes)
+            try learner.restore(from: &reader)
+            try reader.expectEnd()
+        }
+    }
+}
+
 /// A learner with its trace and scores, and what tests ask of it.
-struct Trained {
+struct Trained: Resumable {
     let learner: OnlineLearner
     var trace: UInt64 = 0
     var scores: [ScoredExample] = []
@@ -50,20 +72,6 @@ struct Trained {
 
     var hash: ImageHash { learner.image.seal() }
 
-    /// The whole state.
-    var encoded: [UInt8] {
-        var writer = ByteWriter(capacity: learner.encodedSize)
-        learner.encode(into: &writer)
-        return writer.bytes
-    }
-
-    func restore(_ bytes: [UInt8]) throws {
-        try bytes.withUnsafeBytes { bytes in
-            var reader = ByteReader(bytes)
-            try learner.restore(from: &reader)
-            try reader.expectEnd()
-        }
-    }
 
     func resident(_ index: Int) -> (scale: Float, code: Int8) {
         let (block, lane) = learner.image.layout.locate(index)
