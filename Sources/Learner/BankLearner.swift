@@ -39,6 +39,10 @@ final class BankLearner<W: WeightFormat> {
     private let mixer = Table<MixtureLearner>(count: 1)
     /// Events learned.
     private let events = Table<UInt64>(count: 1)
+    /// The running mean of the importance of events.
+    private let meanImportance = Table<Double>(count: 1)
+    /// An event counts as at most so many of mean importance for the members, and for the mixture.
+    private static var importanceMaximum: (members: Float, mixture: Float) { (16, 4) }
     private var undo: Table<BankSlot>
     /// The present event's D x of each feature: members 0, 1, 2, and the last three.
     private var rates: Table<SIMD4<Float>>
@@ -58,7 +62,7 @@ final class BankLearner<W: WeightFormat> {
     }
 
     /// The memory that is state, the image's aside.
-    var tables: [UnsafeMutableRawBufferPointer] { [slots.mutableBytes, mixer.mutableBytes, events.mutableBytes] + gap.tables }
+    var tables: [UnsafeMutableRawBufferPointer] { [slots.mutableBytes, mixer.mutableBytes, events.mutableBytes, meanImportance.mutableBytes] + gap.tables }
 
     /// See `LinearLearner.learn`. The trace runs over the mixture's margins.
     func learn(_ batch: ExampleBatch, partition: Int32, trace: inout UInt64, scores: inout [ScoredExample]) {
@@ -84,16 +88,18 @@ final class BankLearner<W: WeightFormat> {
             }
             let prediction = mixture.predict(margins)
             if W.kind != .fp32, events.pointer.pointee % QuantizationGap.interval == 0 { sample(inputs, mixture, prediction, example.label) }
-            guard step(inputs, prediction, example) else {
+            let importance = relativeImportance(example.weight)
+            guard step(inputs, prediction, example, min(importance, Self.importanceMaximum.members)) else {
                 refuse(batch, index)
                 continue
             }
-            mixer.pointer.pointee.learn(&mixture, prediction, label: example.label, importance: example.weight)
+            mixer.pointer.pointee.learn(&mixture, prediction, label: example.label, importance: min(importance, Self.importanceMaximum.mixture))
             mixture.store(image.mixture.pointer)
             visit(inputs) { feature, _ in requantize(feature) }
             if rescaled { visit(inputs) { feature, _ in fit(layout.locate(feature).block) } }
             for number in numbers where number.own { image.moments.pointer[Int(number.slot)].update(number.raw) }
             events.pointer.pointee &+= 1
+            takeIn(importance: Double(example.weight))
             let margin = prediction.margin
             trace = foldedMultiply(
                 trace ^ UInt64(bitPattern: example.offset) &* 0x9e37_79b9_7f4a_7c15,
@@ -105,9 +111,7 @@ final class BankLearner<W: WeightFormat> {
     }
 
     @inline(never)
-    private func refuse(_ batch: ExampleBatch, _ index: Int) {
-        batch.refuse(index, Refusal(reason: .notFinite, detail: "the step has a value that is not finite"))
-    }
+    private func refuse(_ batch: ExampleBatch, _ index: Int) { batch.refuseStep(index) }
 
     /// Every feature that the event touches, with its value, in the order of summation.
     @inline(__always)
@@ -136,11 +140,26 @@ final class BankLearner<W: WeightFormat> {
 
     // MARK: Stepping
 
+    /// The importance over its mean before this event, so that its unit does not matter: 1 where all are alike.
+    @inline(__always)
+    private func relativeImportance(_ importance: Float) -> Float {
+        let mean = meanImportance.pointer.pointee
+        return mean > 0 ? Float(Double(importance) / mean) : importance > 0 ? 1 : 0
+    }
+
+    /// One huge importance moves the mean by as much as an event may count, and is forgotten within some hundred events.
+    @inline(__always)
+    private func takeIn(importance: Double) {
+        guard importance > 0 else { return }
+        let mean = meanImportance.pointer.pointee
+        let share = max(1 / Double(events.pointer.pointee), 0.01)
+        meanImportance.pointer.pointee = mean > 0 ? mean + share * (min(importance, Double(Self.importanceMaximum.members) * mean) - mean) : importance
+    }
+
     /// Moves all members' masters; false, and nothing has changed, if a result is not finite. Two features of an event may share a slot.
     @inline(__always)
-    private func step(_ inputs: Inputs, _ prediction: Mixture.Prediction, _ example: Example) -> Bool {
+    private func step(_ inputs: Inputs, _ prediction: Mixture.Prediction, _ example: Example, _ importance: Float) -> Bool {
         let (slots, rates) = (slots.pointer, rates.pointer)
-        let importance = example.weight
         let error = Float(prediction.probability - Double(example.label))
         // Never quite 0, for the moments of a feature's values must be learned where nothing is left to learn about its weight.
         let square = importance * (error * error + 1e-6)

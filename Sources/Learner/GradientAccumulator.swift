@@ -15,6 +15,14 @@ final class GradientAccumulator {
 
     init(length: Int) { self.length = length }
 
+    /// How much is collected: to come back to, where a later output of the event cannot be taken in.
+    var mark: Int { gradients.count }
+
+    func takeBack(to mark: Int) {
+        order.removeLast(order.count - mark)
+        gradients.removeLast(gradients.count - mark)
+    }
+
     /// Takes in one output of one event; false, and nothing is taken in, if a gradient is not finite.
     func add(_ inputs: Inputs, _ layout: ImageLayout, gradient: Float, output: Int) -> Bool {
         let before = gradients.count
@@ -30,10 +38,7 @@ final class GradientAccumulator {
             let start = layout.denseStarts[Int(span.field)]
             for position in 0..<layout.denseSizes[Int(span.field)] { finite = append(start + position, values[position]) && finite }
         }
-        if !finite {
-            order.removeLast(order.count - before)
-            gradients.removeLast(gradients.count - before)
-        }
+        if !finite { takeBack(to: before) }
         return finite
     }
 
@@ -70,13 +75,16 @@ final class GradientAccumulator {
         }
     }
 
-    func restore(from reader: inout ByteReader) throws(FormatError) {
+    /// - Parameter weights: how many the model has.
+    func restore(from reader: inout ByteReader, weights: Int) throws(FormatError) {
         events = try reader.count(maximum: length - 1)
         let count = try reader.count(maximum: reader.remaining / 12)
         order.removeAll()
         gradients.removeAll()
-        for _ in 0..<count {
-            order.append(try reader.integer())
+        for position in 0..<count {
+            let entry: UInt64 = try reader.integer()
+            guard entry >> 32 < UInt64(weights), entry & 0xffff_ffff == UInt64(position) else { throw FormatError("a gradient of no weight") }
+            order.append(entry)
             gradients.append(Float(bitPattern: try reader.integer()))
         }
     }

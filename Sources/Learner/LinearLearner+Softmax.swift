@@ -13,15 +13,19 @@ extension LinearLearner {
         let label = Int(example.label)
         let loss = normalizer - Double(margins[label])
         let score = Score(
-            probability: probabilities[label], loss: loss, correct: !(0..<outputs).contains { margins[$0] > margins[label] })
+            probability: probabilities[label], loss: loss, correct: margins.firstIndex(of: margins.max() ?? 0) == label)
         if W.kind != .fp32, events.pointer.pointee % QuantizationGap.interval == 0 {
             sampleAll(inputs, label, quantized: probabilities[label], loss: loss)
         }
         let rate = optimizer.rate * rule.schedule.factor(at: events.pointer.pointee)
         if let accumulator {
+            let mark = accumulator.mark
             for output in 0..<outputs {
                 let gradient = Float(probabilities[output] - (output == label ? 1 : 0)) * example.weight
-                guard accumulator.add(inputs, layout, gradient: gradient, output: output) else { return nil }
+                guard accumulator.add(inputs, layout, gradient: gradient, output: output) else {
+                    accumulator.takeBack(to: mark)
+                    return nil
+                }
             }
             if accumulator.endEvent() { apply(accumulator, rate: rate) }
             return score

@@ -125,9 +125,7 @@ final class LinearLearner<O: Optimizer, W: WeightFormat> {
     }
 
     @inline(never)
-    func refuse(_ batch: ExampleBatch, _ index: Int) {
-        batch.refuse(index, Refusal(reason: .notFinite, detail: "the step has a value that is not finite"))
-    }
+    func refuse(_ batch: ExampleBatch, _ index: Int) { batch.refuseStep(index) }
 
     /// Decoders refuse numbers beyond the range of Float; one that came in all the same would make the moments infinite for good.
     @inline(__always)

@@ -3,6 +3,7 @@
 // For every finite margin and every label that a loss accepts, derivative, value and prediction are finite: a Poisson margin is limited
 // to +-30 before its exponential.
 
+import Model
 import ReproducibleMath
 
 public enum Loss: Sendable, Equatable {
@@ -83,17 +84,7 @@ public enum Loss: Sendable, Equatable {
 
     /// Turns one margin a class into probabilities, summed in the order of the classes. Returns the logarithm of the sum of e^margin, so that
     /// the loss of class k is that less its margin; the derivative by its margin is its probability less 1, by another's its probability.
-    @inlinable
     public static func softmax(_ margins: UnsafeBufferPointer<Float>, into probabilities: UnsafeMutableBufferPointer<Double>) -> Double {
-        var largest = -Float.infinity
-        for margin in margins { largest = max(largest, margin) }
-        var sum = 0.0
-        for index in 0..<margins.count {
-            let power = reproducibleExp(Double(margins[index]) - Double(largest))
-            probabilities[index] = power
-            sum += power
-        }
-        for index in 0..<margins.count { probabilities[index] /= sum }
-        return reproducibleLog(sum) + Double(largest)
+        Model.softmax(margins, into: probabilities)
     }
 }

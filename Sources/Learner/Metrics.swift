@@ -4,7 +4,6 @@
 // when they are asked for. What comes out does not depend on when either happens.
 
 import Model
-import ReproducibleMath
 
 /// Progressive metrics since the start and over the newest `window` events.
 public struct ProgressiveMetrics: Sendable, Equatable {
@@ -20,9 +19,8 @@ public struct ProgressiveMetrics: Sendable, Equatable {
     /// Where the next score is written. The places beyond the first `window` events' are not read.
     private var ring: [Score]
     private var next = 0
-    /// The sum of |prediction - label| of a regression, and the largest |label|.
+    /// The sum of |prediction - label| of a regression.
     private var deviation = 0.0
-    private var labelMaximum: Float = 0
 
     /// Metrics of the loss `objective` over a window of at least one event.
     public init(window: Int, objective: Loss = .logistic) {
@@ -42,10 +40,7 @@ public struct ProgressiveMetrics: Sendable, Equatable {
         events &+= 1
         ring[next] = score
         next = next &+ 1 == window ? 0 : next &+ 1
-        if score.task == .regression {
-            deviation += score.deviation
-            labelMaximum = max(labelMaximum, score.label.magnitude)
-        }
+        if score.task == .regression { deviation += score.deviation }
         pending &+= 1
         if pending == block { settle() }
     }
@@ -68,16 +63,6 @@ public struct ProgressiveMetrics: Sendable, Equatable {
         var sums = MetricSums(objective: settled.objective)
         add(newest: count, to: &sums)
         return sums
-    }
-
-    /// The mean loss that weights of 0 would have had over the window. A stretch of labels all 0 is held against the largest label before it:
-    /// the mean is not below 2^-7 of what a margin of 0 costs at `labelMaximum`.
-    public var untrainedLoss: Double {
-        let objective = settled.objective
-        if case .softmax(let classes) = objective { return reproducibleLog(Double(classes)) }
-        guard objective.task == .regression, count > 0 else { return objective.value(margin: 0, label: 1) }
-        let mean = ring[..<count].reduce(0.0) { $0 + objective.value(margin: 0, label: $1.label) } / Double(count)
-        return max(mean, objective.value(margin: 0, label: labelMaximum) * 0x1p-7)
     }
 
     private var count: Int { Int(min(events, UInt64(window))) }
@@ -105,7 +90,6 @@ public struct ProgressiveMetrics: Sendable, Equatable {
     /// The newest scores are written, the sums over them are not: reading adds them up again.
     public func encode(into writer: inout ByteWriter) {
         total.encode(into: &writer)
-        writer.append(labelMaximum.bitPattern)
         writer.append(UInt32(window))
         writer.append(UInt32(count))
         writer.append(UInt32(count == window ? next : 0))
@@ -122,8 +106,6 @@ public struct ProgressiveMetrics: Sendable, Equatable {
         self.init(window: window, settled: try MetricSums(decoding: &reader, objective: objective))
         events = settled.events
         deviation = settled.deviation
-        labelMaximum = Float(bitPattern: try reader.integer())
-        guard labelMaximum.isFinite, labelMaximum >= 0 else { throw FormatError("a largest label that does not exist") }
         guard try reader.count(maximum: self.window) == self.window else { throw FormatError("metrics of another window") }
         let stored = try reader.count(maximum: self.window)
         guard stored == count else { throw FormatError("a window of \(stored) events after \(events)") }

@@ -117,6 +117,6 @@ public final class OnlineLearner {
         try check.skipSparse(size: image.blockBytes.count)
         for table in tables { try reader.sparse(into: table) }
         try image.restoreBlocks(from: &reader)
-        try body.accumulator?.restore(from: &reader)
+        try body.accumulator?.restore(from: &reader, weights: image.layout.weightCount)
     }
 }

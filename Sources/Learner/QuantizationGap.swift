@@ -37,14 +37,14 @@ struct QuantizationGap {
 
     func add(quantized: Double, exact: Double, lossDifference: Double) {
         let half = counts.pointer + 2 * (Self.bins + 1)
-        if counts.pointer[Int(half.pointee) * (Self.bins + 1)] == Self.stretch {
-            half.pointee ^= 1
+        if counts.pointer[Int(half.pointee & 1) * (Self.bins + 1)] == Self.stretch {
+            half.pointee = half.pointee & 1 ^ 1
             let start = Int(half.pointee)
             for bin in 0...Self.bins { counts.pointer[start * (Self.bins + 1) + bin] = 0 }
             sums.pointer[start * 2] = 0
             sums.pointer[start * 2 + 1] = 0
         }
-        let start = Int(half.pointee)
+        let start = Int(half.pointee & 1)
         let difference = (quantized - exact).magnitude
         counts.pointer[start * (Self.bins + 1)] += 1
         counts.pointer[start * (Self.bins + 1) + 1 + Self.bin(difference)] += 1

@@ -26,19 +26,19 @@ public enum Link: Sendable, Equatable {
     }
 }
 
-/// Probabilities in proportion to the exponentials of margins, the largest subtracted first, summed in order.
-///
-/// - Parameter margins: all finite.
-@inlinable
-public func softmax(_ margins: UnsafePointer<Float>, count: Int, into probabilities: UnsafeMutablePointer<Double>) {
-    var largest = margins[0]
-    for output in 1..<max(count, 1) where margins[output] > largest { largest = margins[output] }
+/// Turns one margin a category, all finite, into probabilities, summed in order. Returns the logarithm of the sum of e^margin.
+@inlinable @discardableResult
+public func softmax(_ margins: UnsafeBufferPointer<Float>, into probabilities: UnsafeMutableBufferPointer<Double>) -> Double {
+    var largest = -Float.infinity
+    for margin in margins { largest = max(largest, margin) }
     var sum = 0.0
-    for output in 0..<count {
-        probabilities[output] = reproducibleExp(Double(margins[output] - largest))
-        sum += probabilities[output]
+    for index in 0..<margins.count {
+        let power = reproducibleExp(Double(margins[index]) - Double(largest))
+        probabilities[index] = power
+        sum += power
     }
-    for output in 0..<count { probabilities[output] /= sum }
+    for index in 0..<margins.count { probabilities[index] /= sum }
+    return reproducibleLog(sum) + Double(largest)
 }
 
 extension Image {
@@ -56,7 +56,7 @@ extension Image {
             }
             guard link == .softmax else { return [link.prediction(base.pointee)] }
             var probabilities = [Double](repeating: 0, count: layout.outputs)
-            softmax(base, count: layout.outputs, into: &probabilities)
+            probabilities.withUnsafeMutableBufferPointer { _ = softmax(UnsafeBufferPointer(margins), into: $0) }
             return probabilities
         }
     }

@@ -122,7 +122,7 @@ import Testing
         var trace: UInt64 = 0
         var scores: [ScoredExample] = []
         learner.learn(batch, partition: 0, trace: &trace, scores: &scores)
-        #expect(batch.refusals.map(\.reason) == [.notFinite])
+        #expect(batch.refusals.map(\.reason) == [.outOfRange])
         #expect(scores.isEmpty)
         #expect(learner.image.seal() == hash)
         #expect(Self.state(learner) == before)

@@ -235,6 +235,40 @@ struct KnownStream {
         }
     }
 
+    /// A refused event leaves no trace in any bit, also in what is still being accumulated and in outputs before the one that failed.
+    @Test(arguments: Combination.all + Combination.variants)
+    func refusedEventsLeaveNothing(combination: Combination) {
+        var (plain, troubled) = (combination.learner(), combination.learner())
+        var streams = (0..<2).map { _ in KnownStream(combination.loss) }
+        for round in 0..<40 {
+            plain.learn(streams[0].batch(7))
+            troubled.learn(streams[1].batch(7))
+            let bad = ExampleBatch()
+            let label: Float = combination.loss.task == .regression ? 1 : Float(round % 2)
+            bad.append(Example(offset: 0, label: label, weight: 1e6), features: [Feature(index: 3, value: 3e38), Feature(index: 5, value: .nan)])
+            bad.append(Example(offset: 1, label: label), features: [Feature(index: 5, value: 1)], dense: [(0, [Float](repeating: .infinity, count: TrainedModel.dense))])
+            troubled.learn(bad)
+            #expect(bad.refusals.count == 2)
+        }
+        #expect(troubled.encoded == plain.encoded && troubled.trace == plain.trace)
+    }
+
+    /// Whether importance is written as 1, 0.001 or 1,000 changes little where the optimizer promises that it does not depend on it.
+    @Test func autoDoesNotDependOnTheUnitOfImportance() throws {
+        func logloss(_ importance: Float) throws -> Double {
+            var trained = Combination(loss: .logistic, optimizer: .auto, weights: .int8).learner()
+            var stream = KnownStream(.logistic, seed: 4)
+            let batch = stream.batch(4000)
+            for index in 0..<batch.count { batch.examples[index].weight = importance }
+            trained.learn(batch)
+            var metrics = ProgressiveMetrics(window: 4000)
+            for scored in trained.scores { metrics.add(scored.score) }
+            return try #require(metrics.recent.report?.logloss)
+        }
+        let plain = try logloss(1)
+        for importance in [0.001, 7, 1000, 1e6] as [Float] { #expect((try logloss(importance) - plain).magnitude < 0.001 * plain) }
+    }
+
     /// The derivative against the loss itself, a little to both sides.
     @Test(arguments: Combination.losses.filter { $0.task != .categories })
     func derivatives(loss: Loss) {

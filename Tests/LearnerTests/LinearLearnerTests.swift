@@ -66,7 +66,7 @@ import Testing
         for (what, poison) in poisons {
             let (state, hash, trace, count) = (trained.encoded, trained.hash, trained.trace, trained.scores.count)
             let batch = trained.learn([poison])
-            #expect(batch.refusals.map(\.reason) == [.notFinite], "\(what)")
+            #expect(batch.refusals.map(\.reason) == [.outOfRange], "\(what)")
             #expect(batch.examples[0].refusal == 0, "\(what)")
             #expect(trained.encoded == state, "\(what)")
             #expect(trained.hash == hash && trained.learner.image.rehash() == hash, "\(what)")
@@ -97,7 +97,7 @@ import Testing
         #expect(mixed.encoded == clean.encoded && mixed.trace == clean.trace)
         #expect(mixed.scores.map(\.index) == places)
         #expect(mixed.scores.map(\.score) == clean.scores.map(\.score))
-        #expect(batch.refusals.filter { $0.reason == .notFinite }.count == 40)
+        #expect(batch.refusals.filter { $0.reason == .outOfRange }.count == 40)
         #expect(batch.refusals.filter { $0.reason == .empty }.count == 67)
     }
 

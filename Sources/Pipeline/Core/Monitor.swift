@@ -61,17 +61,6 @@ struct Monitor {
         return events
     }
 
-    /// Too few events say nothing about divergence.
-    private static let divergenceEventsMinimum: UInt64 = 200
-
-    /// What is wrong when the newest events were predicted far worse than by weights of 0; else nil.
-    var divergence: String? {
-        guard metrics.events >= Self.divergenceEventsMinimum, let recent = metrics.recent.report else { return nil }
-        let untrained = metrics.untrainedLoss
-        guard !recent.objective.isFinite || recent.objective > 10 * untrained else { return nil }
-        return "over the newest \(recent.events) events the mean loss is \(recent.objective), and weights of 0 would have \(untrained)"
-    }
-
     func encode(into writer: inout ByteWriter) throws {
         metrics.encode(into: &writer)
         for detector in detectors {

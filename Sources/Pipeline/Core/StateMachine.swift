@@ -73,9 +73,7 @@ public final class StateMachine {
     private var input: UInt64 = 0
     private var trace: UInt64 = 0
     private var unknownFields: UInt64 = 0
-    /// Fills by ten with each event refused because its step was not finite, and loses one with every other: it stays full where more than one in
-    /// eleven is refused.
-    private var notFiniteLevel: UInt64 = 0
+    private var watch: DivergenceWatch
     private var refusedByReason = [UInt64](repeating: 0, count: RefusalReason.allCases.count)
     private var deduplicator: Deduplicator?
 
@@ -89,8 +87,12 @@ public final class StateMachine {
         self.definition = definition
         learner = OnlineLearner(definition.layout, optimizer: definition.learn.optimizer.definition, rule: definition.rule)
         monitor = try Monitor(definition.monitor, objective: definition.learn.loss)
+        watch = DivergenceWatch(definition.learn.loss)
         deduplicator = definition.source.deduplicate.map { Deduplicator(limit: $0.last) }
     }
+
+    /// Events refused since the start for a reason.
+    public func refusedByReason(_ reason: RefusalReason) -> Int { Int(refusedByReason[reason.index]) }
 
     /// Events applied since the last cut.
     public var pendingEvents: Int { pendingLearned + pendingRefused }
@@ -120,19 +122,12 @@ public final class StateMachine {
 
         scores.removeAll(keepingCapacity: true)
         learner.learn(batch, partition: partition, trace: &trace, scores: &scores)
+        watchDivergence(batch)
         for scored in scores {
             let fired = monitor.add(scored.score, partition: partition, offset: batch.examples[Int(scored.index)].offset)
             if !fired.isEmpty { pendingDrift += fired }
         }
         for refusal in batch.refusals { refusedByReason[refusal.reason.index] += 1 }
-        if batch.refusals.isEmpty {
-            notFiniteLevel -= min(notFiniteLevel, UInt64(batch.count))
-        } else {
-            for example in batch.examples {
-                let isFinite = example.refusal < 0 || batch.refusals[Int(example.refusal)].reason != .notFinite
-                notFiniteLevel = isFinite ? notFiniteLevel - min(notFiniteLevel, 1) : min(notFiniteLevel + 10, Self.notFiniteMaximum)
-            }
-        }
         unknownFields += UInt64(batch.unknownFields)
 
         let learnedNow = scores.count
@@ -215,15 +210,28 @@ public final class StateMachine {
             unknownFields: Int(unknownFields), quantization: learner.quantization)
     }
 
-    /// Throws once the model has run away; what was learned since the last version must then be neither recorded nor published.
+    /// Throws once the model has run away (`DivergenceWatch`); what was learned since the last version must then be neither recorded nor published.
     public func checkDivergence() throws(DivergenceError) {
-        let symptom =
-            notFiniteLevel >= Self.notFiniteMaximum
-            ? "of the newest events more than one in eleven was refused because its step was not finite" : monitor.divergence
+        let symptom = watch.symptom
         if let symptom { throw DivergenceError(pipeline: definition.name, symptom: symptom, version: version) }
     }
 
-    private static let notFiniteMaximum: UInt64 = 1000
+    /// Whether the newest events look like a divergence: the version may be recorded, but is better not published yet.
+    public var isSuspect: Bool { watch.isSuspect }
+
+    /// In the order of the events.
+    private func watchDivergence(_ batch: ExampleBatch) {
+        var next = 0
+        for index in 0..<batch.count {
+            if next < scores.count, Int(scores[next].index) == index {
+                watch.add(scores[next].score)
+                next += 1
+            } else {
+                let refusal = batch.examples[index].refusal
+                if refusal >= 0, batch.refusals[Int(refusal)].reason == .notFinite { watch.addNotFinite() }
+            }
+        }
+    }
 
     private var sortedPositions: [PartitionStart] {
         positions.map { PartitionStart(partition: $0.key, offset: $0.value) }.sorted { $0.partition < $1.partition }
@@ -247,7 +255,7 @@ public final class StateMachine {
         writer.append(input)
         writer.append(trace)
         writer.append(unknownFields)
-        writer.append(notFiniteLevel)
+        watch.encode(into: &writer)
         writer.append(UInt32(RefusalReason.allCases.count))
         for (reason, count) in zip(RefusalReason.allCases, refusedByReason) {
             writer.append(reason.rawValue)
@@ -282,7 +290,7 @@ public final class StateMachine {
         input = try reader.integer()
         trace = try reader.integer()
         unknownFields = try reader.integer()
-        notFiniteLevel = try reader.integer()
+        try watch.restore(from: &reader)
         for _ in 0..<(try reader.count(maximum: 1000)) {
             let name = try reader.string()
             guard let reason = RefusalReason(rawValue: name) else { throw FormatError("refusals for an unknown reason \(name)") }
@@ -312,8 +320,8 @@ public struct DivergenceError: Error, CustomStringConvertible, Sendable {
     public let version: UInt64
 
     public var description: String {
-        "pipeline \(pipeline) diverges: \(symptom). Nothing behind version \(version) is published. Lower learn.optimizer.rate (or use "
-            + "`optimizer: auto`), standardise or clip large numbers, and start under another pipeline name"
+        "pipeline \(pipeline) diverges: \(symptom). Nothing behind version \(version) is published. Lower the rate of learn.optimizer, "
+            + "standardise or clip large numbers, and start under another pipeline name"
     }
 }
 

@@ -67,9 +67,9 @@ public func evaluate(
     func learn() throws {
         try machine.apply(batch, partition: 0, next: offset)
         batch.removeAll()
+        try machine.checkDivergence()
         // Nothing is recorded here, so what is pending need not be kept.
         if machine.pendingEvents >= 1 << 20 {
-            try machine.checkDivergence()
             driftEvents += machine.cut().driftEvents.count
         }
     }
@@ -82,7 +82,6 @@ public func evaluate(
         if offset % (1 << 16) == 0 { progress(Int(offset), bytes) }
     }
     try learn()
-    try machine.checkDivergence()
     let sealed = machine.cut()
     driftEvents += sealed.driftEvents.count
     let seconds = (ContinuousClock.now - began) / .seconds(1)

@@ -30,7 +30,7 @@ extension LearnerRun {
             letters = []
             letterBytes = 0
             cutAt = .now
-            if publisher.underWay.load(ordering: .relaxed) < 2 {
+            if publisher.underWay.load(ordering: .relaxed) < 2, !machine.isSuspect {
                 item.publication = job(machine, sealed.hashes.image, publisher, newest)
                 publishedVersion = sealed.version
             }
@@ -80,7 +80,7 @@ extension LearnerRun {
             } else {
                 // Idle: what was put off while the publisher was busy, or did not arrive, is published now.
                 let isBehind = publishedVersion < machine.version || publisher.wantsImage.load(ordering: .relaxed)
-                if machine.learned > 0, isBehind, publisher.underWay.load(ordering: .relaxed) == 0 {
+                if machine.learned > 0, isBehind, !machine.isSuspect, publisher.underWay.load(ordering: .relaxed) == 0 {
                     let job = job(machine, machine.learner.image.seal(), publisher, newest)
                     publishedVersion = machine.version
                     cuts.push(RecordItem(publication: job, newestEventMilliseconds: newest))

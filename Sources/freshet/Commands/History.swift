@@ -28,8 +28,12 @@ struct LogCommand: ParsableCommand {
         let versions = try history.withStore { try $0.log(limit: limit, before: before) }
         if output.json { return try Output.json(Result(versions: versions)) }
         guard !versions.isEmpty else { return Output.line("no versions yet") }
+        // Of classes the logloss and, where there are two, the AUC; of numbers the loss that is learned and the mean absolute error.
+        let isRegression = versions.contains { $0.metrics.window?.mae != nil }
+        let isLogarithmic = versions.contains { $0.metrics.window?.logloss != nil }
         var table = TextTable(
-            ["version", "created", "learned", "refused", "logloss", "AUC", "image", ""], rightAligned: [0, 2, 3, 4, 5])
+            ["version", "created", "learned", "refused", isLogarithmic ? "logloss" : "loss", isRegression ? "MAE" : "AUC", "image", ""],
+            rightAligned: [0, 2, 3, 4, 5])
         for version in versions {
             let marks = [
                 version.snapshot ? "snapshot" : nil, version.publication.map { "published \($0)" },
@@ -37,7 +41,8 @@ struct LogCommand: ParsableCommand {
             ].compactMap { $0 }
             table.add([
                 String(version.version), version.createdAt, Format.count(version.learned), Format.count(version.refused),
-                Format.fixed(version.metrics.window?.logloss, 4), Format.fixed(version.metrics.window?.auc, 4),
+                Format.fixed(version.metrics.window?.objective, 4),
+                Format.fixed(isRegression ? version.metrics.window?.mae : version.metrics.window?.auc, 4),
                 String(version.imageHash.prefix(12)), marks.joined(separator: ", "),
             ])
         }
@@ -71,15 +76,16 @@ struct ShowCommand: ParsableCommand {
             snapshot     \(summary.snapshot ? "yes" : "no")
             publication  \(summary.publication.map(String.init) ?? "none")
             """)
-        var metrics = TextTable(
-            ["", "events", "logloss", "accuracy", "precision", "recall", "F1", "AUC", "mean p", "mean y", "calib."],
-            rightAligned: Set(1...10))
+        // Only what the pipeline's loss has.
+        let figures: [(String, (MetricReport) -> Double?)] = [
+            ("logloss", { $0.logloss }), ("loss", { $0.loss }), ("accuracy", { $0.accuracy }), ("precision", { $0.precision }), ("recall", { $0.recall }),
+            ("F1", { $0.f1 }), ("AUC", { $0.auc }), ("MAE", { $0.mae }), ("RMSE", { $0.rmse }), ("coverage", { $0.coverage }),
+            ("mean p", { $0.meanPrediction }), ("mean y", { $0.meanLabel }), ("calib.", { $0.calibrationError }),
+        ].filter { figure in summary.metrics.total.map { figure.1($0) != nil } ?? true }
+        var metrics = TextTable(["", "events"] + figures.map(\.0), rightAligned: Set(1...(figures.count + 1)))
         func add(_ name: String, _ report: MetricReport?) {
             guard let report else { return }
-            metrics.add(
-                [name, Format.count(report.events)]
-                    + [report.logloss, report.accuracy, report.precision, report.recall, report.f1, report.auc, report.meanPrediction,
-                        report.meanLabel, report.calibrationError].map { Format.fixed($0, 4) })
+            metrics.add([name, Format.count(report.events)] + figures.map { Format.fixed($0.1(report), 4) })
         }
         add("window", summary.metrics.window)
         if let reference = summary.metrics.reference { add("reference (version \(reference.version))", reference.window) }
@@ -109,13 +115,13 @@ struct DriftCommand: ParsableCommand {
         if output.json { return try Output.json(Result(drift: events)) }
         guard !events.isEmpty else { return Output.line("no drift events") }
         var table = TextTable(
-            ["recorded", "detector", "partition", "offset", "version", "error before", "after", "logloss before", "after"],
+            ["recorded", "detector", "partition", "offset", "version", "error before", "after", "loss before", "after"],
             rightAligned: Set(2...8))
         for event in events {
             table.add([
                 event.recordedAt, event.detector, String(event.partition), String(event.offset), String(event.version),
-                Format.fixed(event.errorBefore, 4), Format.fixed(event.errorAfter, 4), Format.fixed(event.before?.logloss, 4),
-                Format.fixed(event.after?.logloss, 4),
+                Format.fixed(event.errorBefore, 4), Format.fixed(event.errorAfter, 4), Format.fixed(event.before?.objective, 4),
+                Format.fixed(event.after?.objective, 4),
             ])
         }
         Output.line(table.text)

@@ -141,6 +141,7 @@ func learnerMetrics(_ learners: [LearnerService]) -> String {
     window("loss") { $0.loss }
     window("mae") { $0.mae }
     window("rmse") { $0.rmse }
+    window("coverage") { $0.coverage }
     func gap(_ name: String, _ help: String, _ value: @escaping (QuantizationReport) -> Double) {
         family("quantization_\(name)", .gauge, help) { $0.metrics?.quantization.map(value) }
     }
