@@ -102,7 +102,7 @@ struct DefinitionFeatures {
                 section.missing("size", example: "size: 384")
                 return nil
             }
-            return section.integer("size", default: 0, in: 1...FeatureDefinition.denseSizeMaximum).map { .dense(name, size: $0) }
+            return section.integer("size", default: 384, in: 1...FeatureDefinition.denseSizeMaximum).map { .dense(name, size: $0) }
         }
     }
 
