@@ -83,14 +83,14 @@ final class BankLearner<W: WeightFormat> {
             let margins = image.memberMargins(W.self, inputs)
             var mixture = Mixture(image.mixture.pointer)
             guard Self.isFinite(margins), numbers.allSatisfy({ $0.raw.magnitude <= Double(Float.greatestFiniteMagnitude) }) else {
-                refuse(batch, index)
+                batch.refuseStep(index)
                 continue
             }
             let prediction = mixture.predict(margins)
-            if W.kind != .fp32, events.pointer.pointee % QuantizationGap.interval == 0 { sample(inputs, mixture, prediction, example.label) }
+            if W.kind != .fp32, QuantizationGap.isSampled(events.pointer.pointee) { sample(inputs, mixture, prediction, example.label) }
             let importance = relativeImportance(example.weight)
             guard step(inputs, prediction, example, min(importance, Self.importanceMaximum.members)) else {
-                refuse(batch, index)
+                batch.refuseStep(index)
                 continue
             }
             mixer.pointer.pointee.learn(&mixture, prediction, label: example.label, importance: min(importance, Self.importanceMaximum.mixture))
@@ -98,6 +98,7 @@ final class BankLearner<W: WeightFormat> {
             visit(inputs) { feature, _ in requantize(feature) }
             if rescaled { visit(inputs) { feature, _ in fit(layout.locate(feature).block) } }
             for number in numbers where number.own { image.moments.pointer[Int(number.slot)].update(number.raw) }
+            if W.kind != .fp32, QuantizationGap.isSampled(events.pointer.pointee) { gap.commit() }
             events.pointer.pointee &+= 1
             takeIn(importance: Double(example.weight))
             let margin = prediction.margin
@@ -109,9 +110,6 @@ final class BankLearner<W: WeightFormat> {
                     index: UInt32(truncatingIfNeeded: index), score: Score(margin: margin, prediction: prediction.probability, label: example.label)))
         }
     }
-
-    @inline(never)
-    private func refuse(_ batch: ExampleBatch, _ index: Int) { batch.refuseStep(index) }
 
     /// Every feature that the event touches, with its value, in the order of summation.
     @inline(__always)
@@ -272,13 +270,14 @@ final class BankLearner<W: WeightFormat> {
 
     @inline(never)
     private func sample(_ inputs: Inputs, _ mixture: Mixture, _ quantized: Mixture.Prediction, _ label: Float) {
+        gap.clear()
         var margins = SIMD8<Float>()
         visit(inputs) { feature, value in margins += slots.pointer[feature] * value }
         (margins[6], margins[7]) = (0, 0)
         guard Self.isFinite(margins) else { return }
         let exact = mixture.predict(margins).probability
         func loss(_ probability: Double) -> Double { -reproducibleLog(label > 0.5 ? probability : 1 - probability) }
-        gap.add(quantized: quantized.probability, exact: exact, lossDifference: loss(quantized.probability) - loss(exact))
+        gap.hold(quantized: quantized.probability, exact: exact, lossDifference: loss(quantized.probability) - loss(exact))
     }
 
     /// The FP32 master of member `output`.

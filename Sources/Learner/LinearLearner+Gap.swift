@@ -12,21 +12,23 @@ extension LinearLearner {
 
     @inline(never)
     func sample(_ inputs: Inputs, _ margin: Float, _ example: Example) {
+        gap.clear()
         let exact = exactMargin(inputs, output: 0)
         guard exact.isFinite else { return }
         let loss = rule.loss
-        gap.add(
+        gap.hold(
             quantized: loss.prediction(margin: margin), exact: loss.prediction(margin: exact),
             lossDifference: loss.value(margin: margin, label: example.label) - loss.value(margin: exact, label: example.label))
     }
 
     func sampleAll(_ inputs: Inputs, _ label: Int, quantized: Double, loss: Double) {
+        gap.clear()
         let exact = (0..<layout.outputs).map { exactMargin(inputs, output: $0) }
         guard exact.allSatisfy(\.isFinite) else { return }
         var probabilities = [Double](repeating: 0, count: exact.count)
         let normalizer = exact.withUnsafeBufferPointer { exact in
             probabilities.withUnsafeMutableBufferPointer { Loss.softmax(exact, into: $0) }
         }
-        gap.add(quantized: quantized, exact: probabilities[label], lossDifference: loss - (normalizer - Double(exact[label])))
+        gap.hold(quantized: quantized, exact: probabilities[label], lossDifference: loss - (normalizer - Double(exact[label])))
     }
 }

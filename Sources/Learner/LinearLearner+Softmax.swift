@@ -14,7 +14,7 @@ extension LinearLearner {
         let loss = normalizer - Double(margins[label])
         let score = Score(
             probability: probabilities[label], loss: loss, correct: margins.firstIndex(of: margins.max() ?? 0) == label)
-        if W.kind != .fp32, events.pointer.pointee % QuantizationGap.interval == 0 {
+        if W.kind != .fp32, QuantizationGap.isSampled(events.pointer.pointee) {
             sampleAll(inputs, label, quantized: probabilities[label], loss: loss)
         }
         let rate = optimizer.rate * rule.schedule.factor(at: events.pointer.pointee)

@@ -99,7 +99,7 @@ final class LinearLearner<O: Optimizer, W: WeightFormat> {
             if single {
                 let margin = image.margin(W.self, inputs)
                 guard margin.isFinite, Self.isUsable(numbers), let scored = learnOne(inputs, margin, example) else {
-                    refuse(batch, index)
+                    batch.refuseStep(index)
                     continue
                 }
                 score = scored
@@ -109,13 +109,14 @@ final class LinearLearner<O: Optimizer, W: WeightFormat> {
                 var folded: UInt64 = 0
                 for output in 0..<layout.outputs { folded = foldedMultiply(folded ^ UInt64(margins.pointer[output].bitPattern), 0x9e37_79b9_7f4a_7c15) }
                 guard Self.isUsable(numbers), let scored = learnAll(inputs, example) else {
-                    refuse(batch, index)
+                    batch.refuseStep(index)
                     continue
                 }
                 score = scored
                 bits = folded & 0xffff_ffff
             }
             for number in numbers where number.own { image.moments.pointer[Int(number.slot)].update(number.raw) }
+            if W.kind != .fp32, QuantizationGap.isSampled(events.pointer.pointee) { gap.commit() }
             events.pointer.pointee &+= 1
             trace = foldedMultiply(
                 trace ^ UInt64(bitPattern: example.offset) &* 0x9e37_79b9_7f4a_7c15,
@@ -123,9 +124,6 @@ final class LinearLearner<O: Optimizer, W: WeightFormat> {
             scores.append(ScoredExample(index: UInt32(truncatingIfNeeded: index), score: score))
         }
     }
-
-    @inline(never)
-    func refuse(_ batch: ExampleBatch, _ index: Int) { batch.refuseStep(index) }
 
     /// Decoders refuse numbers beyond the range of Float; one that came in all the same would make the moments infinite for good.
     @inline(__always)
@@ -139,7 +137,7 @@ final class LinearLearner<O: Optimizer, W: WeightFormat> {
     @inline(__always)
     func learnOne(_ inputs: Inputs, _ margin: Float, _ example: Example) -> Score? {
         let (score, derivative) = rule.loss.score(margin: margin, label: example.label)
-        if W.kind != .fp32, events.pointer.pointee % QuantizationGap.interval == 0 { sample(inputs, margin, example) }
+        if W.kind != .fp32, QuantizationGap.isSampled(events.pointer.pointee) { sample(inputs, margin, example) }
         var update = Update(
             gradient: derivative * example.weight, rate: optimizer.rate * rule.schedule.factor(at: events.pointer.pointee),
             importance: example.weight)

@@ -21,7 +21,7 @@ public enum Loss: Sendable, Equatable {
     case softmax(classes: Int)
 
     /// Margins of a Poisson loss count as at most this, either way.
-    public static let poissonMarginMaximum: Float = 30
+    public static let poissonMarginMaximum = Link.marginMaximum
 
     /// Whether the loss is defined at this label.
     @inlinable
@@ -79,7 +79,7 @@ public enum Loss: Sendable, Equatable {
 
     @inlinable @inline(__always)
     static func poissonMean(_ margin: Float) -> Double {
-        reproducibleExp(Double(min(max(margin, -poissonMarginMaximum), poissonMarginMaximum)))
+        Link.exponential.prediction(margin)
     }
 
     /// Turns one margin a class into probabilities, summed in the order of the classes. Returns the logarithm of the sum of e^margin, so that

@@ -9,7 +9,7 @@ public struct QuantizationReport: Sendable, Equatable, Codable {
     public var samples: Int
     /// The mean of |quantized - FP32 prediction|: of probabilities, or in the label's unit.
     public var mean: Double
-    /// At least 99 of 100 sampled events have a difference of at most this (to a twelfth of its size).
+    /// At least 99 of 100 sampled events have a difference of at most this (to an eighth of its size).
     public var p99: Double
     /// Mean loss with the quantized weights less that with FP32 weights.
     public var lossDifference: Double
@@ -23,7 +23,7 @@ public struct QuantizationReport: Sendable, Equatable, Codable {
 /// Collects the samples. Its memory is part of the learned state.
 struct QuantizationGap {
     /// One event in so many is predicted twice.
-    static let interval: UInt64 = 64
+    private static let interval: UInt64 = 64
     private static let stretch: UInt32 = 1024
     /// Eight bins an octave from 2^-40 to 2^24, the first for everything below.
     private static let bins = 512
@@ -33,9 +33,31 @@ struct QuantizationGap {
     /// Two stretches: the sum of differences, the sum of differences in loss.
     private let sums = Table<Double>(count: 4)
 
+    /// The sample of the present event, which counts only once the event is learned: quantized, exact, difference in loss, and 1 if there is one.
+    private let held = Table<Double>(count: 4)
+
     var tables: [UnsafeMutableRawBufferPointer] { [counts.mutableBytes, sums.mutableBytes] }
 
-    func add(quantized: Double, exact: Double, lossDifference: Double) {
+    /// Whether the event before which `events` were learned is in the sample.
+    @inline(__always)
+    static func isSampled(_ events: UInt64) -> Bool { events % interval == 0 }
+
+    /// Forgets the sample of an event that was not learned.
+    func clear() { held.pointer[3] = 0 }
+
+    func hold(quantized: Double, exact: Double, lossDifference: Double) {
+        (held.pointer[0], held.pointer[1], held.pointer[2], held.pointer[3]) = (quantized, exact, lossDifference, 1)
+    }
+
+    /// The event was learned: what is held counts.
+    @inline(never)
+    func commit() {
+        guard held.pointer[3] == 1 else { return }
+        clear()
+        add(quantized: held.pointer[0], exact: held.pointer[1], lossDifference: held.pointer[2])
+    }
+
+    private func add(quantized: Double, exact: Double, lossDifference: Double) {
         let half = counts.pointer + 2 * (Self.bins + 1)
         if counts.pointer[Int(half.pointee & 1) * (Self.bins + 1)] == Self.stretch {
             half.pointee = half.pointee & 1 ^ 1

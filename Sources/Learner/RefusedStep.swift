@@ -6,6 +6,7 @@ extension ExampleBatch {
     private static let magnitudeMaximum: Float = 1e12
 
     /// Refuses an event whose step has a value that is not finite: because of the event's own numbers, or because the model has run away.
+    @inline(never)
     func refuseStep(_ index: Int) {
         let example = examples[index]
         let inputs = inputs(of: example)

@@ -241,8 +241,9 @@ struct KnownStream {
         var (plain, troubled) = (combination.learner(), combination.learner())
         var streams = (0..<2).map { _ in KnownStream(combination.loss) }
         for round in 0..<40 {
-            plain.learn(streams[0].batch(7))
-            troubled.learn(streams[1].batch(7))
+            // Eight at a time, so that some stand where the sample for the quantization gap is taken.
+            plain.learn(streams[0].batch(8))
+            troubled.learn(streams[1].batch(8))
             let bad = ExampleBatch()
             let label: Float = combination.loss.task == .regression ? 1 : Float(round % 2)
             bad.append(Example(offset: 0, label: label, weight: 1e6), features: [Feature(index: 3, value: 3e38), Feature(index: 5, value: .nan)])

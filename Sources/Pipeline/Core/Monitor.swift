@@ -10,7 +10,7 @@ public struct DriftEvent: Sendable, Equatable {
     public var detector: String
     public var partition: Int32
     public var offset: Int64
-    /// What the detector compared: the mean absolute error |label - prediction| before the change and after it, and over how many events each.
+    /// What the detector compared: the mean error (`ProgressiveMetrics.error`) before the change and after it, and over how many events each.
     public var errorBefore: Double
     public var errorAfter: Double
     public var eventsBefore: Int

@@ -212,8 +212,7 @@ public final class StateMachine {
 
     /// Throws once the model has run away (`DivergenceWatch`); what was learned since the last version must then be neither recorded nor published.
     public func checkDivergence() throws(DivergenceError) {
-        let symptom = watch.symptom
-        if let symptom { throw DivergenceError(pipeline: definition.name, symptom: symptom, version: version) }
+        if let symptom = watch.symptom { throw DivergenceError(pipeline: definition.name, symptom: symptom, version: version) }
     }
 
     /// Whether the newest events look like a divergence: the version may be recorded, but is better not published yet.

@@ -69,9 +69,7 @@ public func evaluate(
         batch.removeAll()
         try machine.checkDivergence()
         // Nothing is recorded here, so what is pending need not be kept.
-        if machine.pendingEvents >= 1 << 20 {
-            driftEvents += machine.cut().driftEvents.count
-        }
+        if machine.pendingEvents >= 1 << 20 { driftEvents += machine.cut().driftEvents.count }
     }
     while let event = try reader.next() {
         decoder.decode(event, offset: offset, into: batch)
@@ -87,9 +85,10 @@ public func evaluate(
     let seconds = (ContinuousClock.now - began) / .seconds(1)
     let total = sealed.metrics.total
     return Evaluation(
-        examples: Int(machine.learned), deadLetters: Int(machine.refused), logloss: total?.logloss, accuracy: total?.accuracy, loss: total?.loss, mae: total?.mae, rmse: total?.rmse, coverage: total?.coverage,
-        precision: total?.precision, recall: total?.recall, f1: total?.f1, auc: total?.auc, aucError: total?.aucError,
+        examples: Int(machine.learned), deadLetters: Int(machine.refused), logloss: total?.logloss, accuracy: total?.accuracy,
+        loss: total?.loss, mae: total?.mae, rmse: total?.rmse, coverage: total?.coverage, precision: total?.precision, recall: total?.recall, f1: total?.f1, auc: total?.auc, aucError: total?.aucError,
         meanPrediction: total?.meanPrediction, meanLabel: total?.meanLabel, calibrationError: total?.calibrationError,
-        driftEvents: driftEvents, quantization: sealed.metrics.quantization, refused: sealed.metrics.refused, unknownFields: sealed.metrics.unknownFields, seconds: seconds,
+        driftEvents: driftEvents, quantization: sealed.metrics.quantization, refused: sealed.metrics.refused,
+        unknownFields: sealed.metrics.unknownFields, seconds: seconds,
         examplesPerSecond: seconds > 0 ? Double(offset) / seconds : 0, imageHash: sealed.hashes.image.description)
 }
