@@ -73,5 +73,23 @@ extension Integration {
                 #expect(try await loop.json("verify", loop.file)["equal"].bool == true)
             }
         }
+
+        /// Protects: a model that runs away ends its learner, with a word for its owner, and none of its versions reaches a node.
+        @Test func aDivergingPipelineStopsUnpublished() async throws {
+            try await Loop.with(.clicks, replacing: [
+                "label: {field: clicked, kind: binary}": "label: {field: price, kind: number}", "  - {field: price, kind: numeric, scale: standard}\n": "",
+                "learn: {loss: logistic, optimizer: {kind: adagrad, rate: 0.1}}": "learn: {loss: squared, optimizer: {kind: sgd, rate: 0.5}}",
+                "{events: 20000, seconds: 0.5}": "{events: 500, seconds: 0.5}", "bits: 20": "bits: 14",
+            ]) { loop in
+                let file = "\(loop.folder)/clicks.jsonl"
+                try await loop.freshet("generate", "clicks", "--events", "6000", "--seed", "6").write(toFile: file, atomically: true, encoding: .utf8)
+                try await loop.freshet("feed", loop.file, file)
+                let learner = try loop.learner()
+                #expect(try await learner.wait(timeout: .seconds(60)) == 1)
+                #expect(learner.standardError.contains("pipeline clicks diverges"), "\(learner.standardError)")
+                let versions = try await loop.json("log", loop.file)["versions"].array
+                #expect(versions.allSatisfy { $0["publication"].int == nil })
+            }
+        }
     }
 }
