@@ -62,22 +62,22 @@ public final class StateMachine {
 
     public let definition: PipelineDefinition
     public let learner: OnlineLearner
-    public private(set) var version: UInt64 = 0
-    public private(set) var learned: UInt64 = 0
-    public private(set) var refused: UInt64 = 0
+    public internal(set) var version: UInt64 = 0
+    public internal(set) var learned: UInt64 = 0
+    public internal(set) var refused: UInt64 = 0
     /// The next offset of each partition that was started.
-    public private(set) var positions: [Int32: Int64] = [:]
-    private(set) var monitor: Monitor
+    public internal(set) var positions: [Int32: Int64] = [:]
+    var monitor: Monitor
 
-    private var incarnation: UInt32 = 0
-    private var input: UInt64 = 0
-    private var trace: UInt64 = 0
-    private var unknownFields: UInt64 = 0
-    private var watch: DivergenceWatch
-    private var refusedByReason = [UInt64](repeating: 0, count: RefusalReason.allCases.count)
-    private var deduplicator: Deduplicator?
+    var incarnation: UInt32 = 0
+    var input: UInt64 = 0
+    var trace: UInt64 = 0
+    var unknownFields: UInt64 = 0
+    var watch: DivergenceWatch
+    var refusedByReason = [UInt64](repeating: 0, count: RefusalReason.allCases.count)
+    var deduplicator: Deduplicator?
 
-    private var pending: [Entry] = []
+    var pending: [Entry] = []
     private var pendingLearned = 0
     private var pendingRefused = 0
     private var pendingDrift: [DriftEvent] = []
@@ -232,76 +232,8 @@ public final class StateMachine {
         }
     }
 
-    private var sortedPositions: [PartitionStart] {
+    var sortedPositions: [PartitionStart] {
         positions.map { PartitionStart(partition: $0.key, offset: $0.value) }.sorted { $0.partition < $1.partition }
-    }
-
-    // MARK: Snapshots
-
-    private static let magic: UInt32 = 0x3253_4653  // "SFS2": the format's number is its last character
-
-    /// The whole state, at a cut.
-    public func encode() throws -> [UInt8] {
-        guard pending.isEmpty else { throw OrderError("a snapshot between versions") }
-        var writer = ByteWriter(capacity: learner.encodedSize + (1 << 20))
-        writer.append(Self.magic)
-        writer.append(UInt32(Self.semantics))
-        writer.append(definition.learningHash)
-        writer.append(version)
-        writer.append(incarnation)
-        writer.append(learned)
-        writer.append(refused)
-        writer.append(input)
-        writer.append(trace)
-        writer.append(unknownFields)
-        watch.encode(into: &writer)
-        writer.append(UInt32(RefusalReason.allCases.count))
-        for (reason, count) in zip(RefusalReason.allCases, refusedByReason) {
-            writer.append(reason.rawValue)
-            writer.append(count)
-        }
-        writer.append(UInt32(positions.count))
-        for start in sortedPositions {
-            writer.append(start.partition)
-            writer.append(start.offset)
-        }
-        deduplicator?.encode(into: &writer)
-        try monitor.encode(into: &writer)
-        learner.encode(into: &writer)
-        return writer.bytes
-    }
-
-    /// A machine in the state that `encode` wrote.
-    public convenience init(_ definition: PipelineDefinition, restoring bytes: UnsafeRawBufferPointer) throws {
-        try self.init(definition)
-        var reader = ByteReader(bytes)
-        guard try reader.integer(UInt32.self) == Self.magic else { throw FormatError("a snapshot of another format") }
-        let semantics = try reader.integer(UInt32.self)
-        guard semantics == Self.semantics else {
-            throw FormatError("a snapshot of semantics \(semantics), and this program has \(Self.semantics)")
-        }
-        try apply(.define(learningHash: try reader.string()))
-        pending = []
-        version = try reader.integer()
-        incarnation = try reader.integer()
-        learned = try reader.integer()
-        refused = try reader.integer()
-        input = try reader.integer()
-        trace = try reader.integer()
-        unknownFields = try reader.integer()
-        try watch.restore(from: &reader)
-        for _ in 0..<(try reader.count(maximum: 1000)) {
-            let name = try reader.string()
-            guard let reason = RefusalReason(rawValue: name) else { throw FormatError("refusals for an unknown reason \(name)") }
-            refusedByReason[reason.index] = try reader.integer()
-        }
-        for _ in 0..<(try reader.count(maximum: 1 << 20)) { positions[try reader.integer()] = try reader.integer() }
-        if let limit = deduplicator.map({ _ in definition.source.deduplicate?.last ?? 0 }) {
-            deduplicator = try Deduplicator(decoding: &reader, limit: limit)
-        }
-        try monitor.restore(from: &reader)
-        try learner.restore(from: &reader)
-        try reader.expectEnd()
     }
 }
 
