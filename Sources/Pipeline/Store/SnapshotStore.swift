@@ -12,7 +12,7 @@ extension Store {
     private static let stateBytesMaximum = 64 << 30
 
     /// Stores the state of a recorded version, and drops snapshots beyond those that are kept.
-    func writeSnapshot(_ state: [UInt8], version: UInt64, reason: String, epoch: Int64) throws {
+    package func writeSnapshot(_ state: [UInt8], version: UInt64, reason: String, epoch: Int64) throws {
         let row: [PGValue] = [.text(pipeline), .int(Int64(version))]
         var storedBytes = 0
         var chunks = 0
@@ -69,7 +69,7 @@ extension Store {
     }
 
     /// Reads a snapshot's state back, and checks it.
-    func readSnapshot(version: UInt64) throws -> [UInt8] {
+    package func readSnapshot(version: UInt64) throws -> [UInt8] {
         let damaged = { (what: String) in StoreError(.damaged, "the snapshot of version \(version) of \(self.pipeline) is damaged: \(what)") }
         guard
             let row = try connection.query(
