@@ -56,10 +56,13 @@ final class Recorder {
 
     func close() { store.close() }
 
+    /// Whether an operator asks something. An outage is for those to notice who have something to record.
+    func hasRequests() -> Bool { (try? store.hasRequests()) ?? false }
+
     /// Records the version, then sends its dead letters.
     /// - Parameter newestEventMilliseconds: the largest Kafka timestamp of the events up to it.
     func record(_ sealed: SealedVersion, deadLetters: [DeadLetter], newestEventMilliseconds: Int64) throws {
-        let letters = deadLetterTopic == nil ? [] : deadLetters.filter { $0.refusal.reason != .duplicate }
+        let letters = deadLetterTopic == nil ? [] : deadLetters.filter { $0.refusal.reason.isFault }
         if letters.isEmpty, effectsVersion == sealed.version - 1 { effectsVersion = sealed.version }
         try retrying("recording version \(sealed.version)") { store in
             try store.record(sealed, epoch: epoch, learningHash: definition.learningHash, effectsVersion: effectsVersion,
@@ -134,7 +137,7 @@ final class Recorder {
 
     /// What was recovered: dead letters of versions that may not have left before.
     func sendAgain(_ letters: [(version: UInt64, letter: DeadLetter)]) throws {
-        let due = letters.filter { $0.letter.refusal.reason != .duplicate }
+        let due = letters.filter { $0.letter.refusal.reason.isFault }
         for (version, group) in Dictionary(grouping: due, by: \.version).sorted(by: { $0.key < $1.key }) {
             try send(group.map(\.letter), version: version)
         }

@@ -1,6 +1,7 @@
 // The history along a lineage: which versions lead to one, and what is kept of them.
 
 import Foundation
+import Model
 import PostgresClient
 
 extension Store {
