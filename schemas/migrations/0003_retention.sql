@@ -31,3 +31,6 @@ ALTER TABLE freshet.drift_events DROP CONSTRAINT drift_events_pipeline_version_f
     ADD FOREIGN KEY (pipeline, version) REFERENCES freshet.versions ON DELETE CASCADE;
 ALTER TABLE freshet.publications DROP CONSTRAINT publications_pipeline_version_fkey,
     ADD FOREIGN KEY (pipeline, version) REFERENCES freshet.versions ON DELETE CASCADE;
+
+ALTER TABLE freshet.pipelines ADD COLUMN collected_version bigint NOT NULL DEFAULT 0;
+COMMENT ON COLUMN freshet.pipelines.collected_version IS 'The newest version that was collected. Some before it stay while something needs them.';

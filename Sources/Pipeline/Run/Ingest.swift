@@ -59,6 +59,9 @@ struct DeadLetter: Sendable {
     var refusal: Refusal
     /// The event as it was; nil for a tombstone.
     var value: [UInt8]?
+    /// The event's key and headers; not of events that only learning found to be wrong.
+    var key: [UInt8]?
+    var headers: [KafkaHeader] = []
 }
 
 /// The recorded order and the log do not agree.

@@ -116,7 +116,10 @@ public final class Store {
     /// Records a version and what belongs to it. Recording the same version twice is harmless.
     ///
     /// - Throws: `StoreError.leaseLost` if another learner has the lease, `.conflict` if another version has this parent.
-    func record(_ sealed: SealedVersion, epoch: Int64, learningHash: String, effectsVersion: UInt64, newestEventMilliseconds: Int64) throws {
+    func record(
+        _ sealed: SealedVersion, epoch: Int64, learningHash: String, effectsVersion: UInt64, newestEventMilliseconds: Int64,
+        deadLetters: [DeadLetterCount] = []
+    ) throws {
         let version = PGValue.int(Int64(sealed.version))
         do {
             try connection.transaction(timeout: Self.timeout) { connection in
@@ -150,6 +153,7 @@ public final class Store {
                         timeout: Self.timeout)
                 }
                 for event in sealed.driftEvents { try insert(event, version: version) }
+                try insert(deadLetters, version: version)
             }
         } catch let error as PostgresError where error.sqlState == "23505" {
             throw StoreError(.conflict, "another version of \(pipeline) has version \(sealed.version - 1) as its parent: \(error.message)")
