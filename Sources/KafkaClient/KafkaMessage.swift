@@ -5,7 +5,7 @@ import CRDKafka
 
 /// A record, seen without copying it. Its bytes are valid only inside the callback that it is passed to.
 public struct KafkaMessage: ~Copyable {
-    private let pointer: UnsafePointer<rd_kafka_message_t>
+    let pointer: UnsafePointer<rd_kafka_message_t>
 
     init(_ pointer: UnsafePointer<rd_kafka_message_t>) { self.pointer = pointer }
 

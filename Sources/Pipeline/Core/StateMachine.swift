@@ -22,6 +22,8 @@ public struct SealedVersion: Sendable {
     /// The next offset of each partition: the position that this version is.
     public var positions: [PartitionStart]
     public var driftEvents: [DriftEvent]
+    /// How many dead letters it has. The shell counts them, which has their bytes.
+    package var deadLetters: [DeadLetterCount] = []
 }
 
 /// By which a rebuilt version is compared with the recorded one.
@@ -98,6 +100,8 @@ public final class StateMachine {
     public var pendingEvents: Int { pendingLearned + pendingRefused }
     /// Nothing was applied since the last cut, commands included.
     public var pendingIsEmpty: Bool { pending.isEmpty }
+    /// Runs and commands since the last cut.
+    public var pendingEntries: Int { pending.count }
     /// Drift events since the last cut.
     public var pendingDriftEvents: Int { pendingDrift.count }
 

@@ -25,7 +25,7 @@ package struct DefinitionSection {
         "keep": ["snapshots", "days"],
         "publish": ["topic"],
         "dead_letters": ["topic"],
-        "store": ["postgres"],
+        "store": ["postgres", "outage_seconds"],
         "tests[]": ["event", "features", "refused"],
     ]
 
