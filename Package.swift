@@ -81,7 +81,7 @@ let package = Package(
         .testTarget(name: "ModelTests", dependencies: ["TestSupport", "Model", "Records"]),
         .testTarget(name: "LearnerTests", dependencies: ["TestSupport", "Learner", "Model", "Records", "ReproducibleMath"]),
         .testTarget(name: "DriftTests", dependencies: ["Drift"]),
-        .testTarget(name: "PipelineTests", dependencies: ["Pipeline", "Records", "Learner", "Model", "Drift"]),
+        .testTarget(name: "PipelineTests", dependencies: ["KafkaClient", "Pipeline", "Records", "Learner", "Model", "Drift"]),
         .testTarget(
             name: "ServingTests",
             dependencies: [

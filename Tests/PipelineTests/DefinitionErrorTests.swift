@@ -51,6 +51,9 @@ import Testing
     ]
 
     static let values: [Case] = [
+        .init(adding: "keep: {snapshots: 0, days: 0}",
+            "7:19: keep.snapshots must be a whole number from 1 to 10000, for example `snapshots: 10`; found the number `0`",
+            "7:28: keep.days must be a number from 0.001 to 36500.0, for example `days: 30.0`; found the number `0`"),
         .init("pipeline: clicks", "pipeline: Clicks!", "1:11: pipeline must be a name of 1 to 64 lower-case letters, digits, `_` or `-`, for example `pipeline: clicks`"),
         .init("pipeline: clicks", "pipeline: 2024", "1:11: pipeline must be text; found the number `2024`: put it in quotes"),
         .init("pipeline: clicks", "pipeline: [a]", "1:11: pipeline must be text, for example `pipeline: clicks`; found a list"),

@@ -31,7 +31,7 @@ extension Store {
     /// - Parameter pinned: a version that the monitor compares with, whose row stays.
     /// - Throws: `StoreError.leaseLost` if another learner has the lease.
     package func collect(
-        _ keep: PipelineDefinition.Keep, pinned: UInt64?, epoch: Int64, patience: Duration = .seconds(2)
+        _ keep: PipelineDefinition.Keep, pinned: UInt64?, epoch: Int64, patience: Duration
     ) throws -> Collected {
         let deadline = ContinuousClock.now + patience
         var collected = Collected()

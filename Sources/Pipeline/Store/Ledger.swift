@@ -24,6 +24,13 @@ package protocol Ledger: AnyObject {
     func newestSnapshot(notAfter version: UInt64) throws -> UInt64?
     func readSnapshot(version: UInt64) throws -> [UInt8]
     func writeSnapshot(_ state: [UInt8], version: UInt64, reason: String, epoch: Int64) throws
+
+    func collect(_ keep: PipelineDefinition.Keep, pinned: UInt64?, epoch: Int64, patience: Duration) throws -> Collected
+}
+
+extension Ledger {
+    /// A history that keeps everything.
+    package func collect(_ keep: PipelineDefinition.Keep, pinned: UInt64?, epoch: Int64, patience: Duration) throws -> Collected { Collected() }
 }
 
 extension Store: Ledger {

@@ -33,8 +33,6 @@ public struct RecordedVersion: Sendable {
 /// One pipeline's part of the database, over one connection. Used by one thread at a time.
 public final class Store {
     static let timeout = Duration.seconds(30)
-    /// How many snapshots are kept.
-    static let snapshotsKept = 10
 
     public let pipeline: String
     let connection: PostgresConnection
