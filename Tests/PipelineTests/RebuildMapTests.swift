@@ -74,6 +74,9 @@ struct RebuildMapTests {
         #expect(ranges(world(low: 0, snapshots: [2: "its state is of semantics 1", 4: nil]), rows) == [
             VersionRange(1...1), VersionRange(2...3, reason: "version 2 was learned under semantics 1, and this program has 2"), VersionRange(4...5),
         ])
+        #expect(ranges(world(low: 0, snapshots: [2: "SFS9"]), [row(1), row(2), row(3)]) == [
+            VersionRange(1...2), VersionRange(3...3, reason: "the snapshot of version 2 cannot be read: SFS9"),
+        ])
         #expect(ranges(world(low: 0), [row(1), row(2, hash: "b")]).last?.reason == "the text of the definition b, by which version 2 was learned, is not known")
         #expect(ranges(world(low: 0, snapshots: [1: nil], incarnation: 1), [row(1), row(2), row(3, incarnation: 1)]).last
             == VersionRange(2...3, reason: "t was created again since version 2"))

@@ -95,9 +95,11 @@ package struct RebuildMap {
             covered = before?.covered ?? []
         }
         if problem == nil { problem = world.problem(of: row) ?? missing(row) }
-        // A state that cannot be read may still be rebuilt from one before it.
-        if case .some(nil) = world.snapshots[row.version] { (problem, covered) = (nil, []) }
+        let snapshot = world.snapshots[row.version]
+        if case .some(nil) = snapshot { (problem, covered) = (nil, []) }
         append(row.version...row.version, problem)
+        // A state that cannot be read may still be rebuilt from one before it; those after it are looked for from here.
+        if case .some(let unreadable?) = snapshot, problem == nil { problem = "the snapshot of version \(row.version) cannot be read: \(unreadable)" }
         reached = row.version
         if world.forkParents.contains(row.version) { atForks[row.version] = (problem, covered) }
     }

@@ -100,6 +100,14 @@ extension Store {
         return UInt64(try rows.first?.int("collected_version") ?? 0)
     }
 
+    /// Why there is no row of a version: it was collected, or it never was.
+    public func whyMissing(_ version: UInt64) throws -> String {
+        let newest = try newestVersion()
+        if newest == 0 { return "\(pipeline) has no versions yet" }
+        guard (1...newest).contains(version) else { return "\(pipeline) has no version \(version); the newest is \(newest)" }
+        return "version \(version) of \(pipeline) was collected, as were those up to \(try collectedVersion()); the pipeline's `keep` says what is kept"
+    }
+
     private func retention(_ keep: PipelineDefinition.Keep) throws -> Retention {
         let snapshots = try connection.query(
             "SELECT version FROM freshet.snapshots WHERE pipeline = $1 ORDER BY version", [.text(pipeline)], timeout: Self.timeout
