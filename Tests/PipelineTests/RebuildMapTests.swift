@@ -13,7 +13,7 @@ struct RebuildMapTests {
 
     private func world(low: Int64?, snapshots: [UInt64: String?] = [:], forks: Set<UInt64> = [], incarnation: UInt32 = 0) -> RebuildMap.World {
         RebuildMap.World(
-            topic: "t", lows: low.map { [0: $0] } ?? [:], incarnation: incarnation, semantics: 2, definitions: ["a"], snapshots: snapshots, forkParents: forks)
+            topic: "t", lows: low.map { [0: $0] } ?? [:], incarnation: incarnation, semantics: 2, definitions: ["a": nil, "c": "no text"], snapshots: snapshots, forkParents: forks)
     }
 
     private func ranges(_ world: RebuildMap.World, _ rows: [RebuildMap.Version]) -> [VersionRange] {
@@ -77,7 +77,8 @@ struct RebuildMapTests {
         #expect(ranges(world(low: 0, snapshots: [2: "SFS9"]), [row(1), row(2), row(3)]) == [
             VersionRange(1...2), VersionRange(3...3, reason: "the snapshot of version 2 cannot be read: SFS9"),
         ])
-        #expect(ranges(world(low: 0), [row(1), row(2, hash: "b")]).last?.reason == "the text of the definition b, by which version 2 was learned, is not known")
+        #expect(ranges(world(low: 0), [row(1), row(2, hash: "b")]).last?.reason == "version 2 was learned by another definition: the definition b is not in the history")
+        #expect(ranges(world(low: 0), [row(1), row(2, hash: "c")]).last?.reason == "version 2 was learned by another definition: no text")
         #expect(ranges(world(low: 0, snapshots: [1: nil], incarnation: 1), [row(1), row(2), row(3, incarnation: 1)]).last
             == VersionRange(2...3, reason: "t was created again since version 2"))
     }

@@ -36,7 +36,7 @@ extension Store {
     private func newestFacts(_ definition: PipelineDefinition, _ diagnosis: inout Diagnosis) throws -> HistoryFacts? {
         let newest = try connection.query(
             """
-            SELECT version, positions, entries, extract(epoch FROM clock_timestamp() - created_at)::double precision AS age
+            SELECT version, positions, incarnation, extract(epoch FROM clock_timestamp() - created_at)::double precision AS age
             FROM freshet.versions WHERE pipeline = $1 ORDER BY version DESC LIMIT 1
             """, [.text(pipeline)], timeout: Self.timeout)
         guard let row = newest.first else {
@@ -50,7 +50,7 @@ extension Store {
             "version", .ok, "the newest is \(version), \(age(try row.double("age"))) old"
                 + (collected > 0 ? "; versions up to \(collected) were collected" : ""))
         var facts = HistoryFacts(
-            newest: version, positions: Self.byPartition(try row.intArray("positions")), incarnation: try incarnation(), snapshot: nil)
+            newest: version, positions: Self.byPartition(try row.intArray("positions")), incarnation: UInt32(try row.int("incarnation")), snapshot: nil)
         let chain = try chain(to: version)
         let effects = try effectsVersion()
         let snapshots = try connection.query(
@@ -73,16 +73,6 @@ extension Store {
         }
         diagnosis.add("snapshot", .warn, "none: recovery reads the log from its beginning", remedy: "one is taken every \(definition.snapshotSeconds) s while the learner runs")
         return facts
-    }
-
-    /// Which topic of the same name the newest run was read from.
-    private func incarnation() throws -> UInt32 {
-        let rows = try connection.query(
-            "SELECT entries FROM freshet.versions WHERE pipeline = $1 ORDER BY version DESC LIMIT 100", [.text(pipeline)], timeout: Self.timeout)
-        for row in rows {
-            for case .run(let run) in try Entry.decode(try row.bytes("entries")).reversed() { return run.incarnation }
-        }
-        return 0
     }
 
     private func examineNodes(_ diagnosis: inout Diagnosis) throws {
@@ -153,21 +143,32 @@ extension Store {
         _ facts: HistoryFacts, topic: String, lows: [Int32: Int64], _ definition: PipelineDefinition
     ) throws -> [VersionRange] {
         let snapshots = try connection.query(
-            "SELECT s.version, v.semantics FROM freshet.snapshots s JOIN freshet.versions v USING (pipeline, version) WHERE pipeline = $1",
+            "SELECT s.version, s.format, v.semantics FROM freshet.snapshots s JOIN freshet.versions v USING (pipeline, version) WHERE pipeline = $1",
             [.text(pipeline)], timeout: Self.timeout)
         let forks = try connection.query(
             "SELECT version, parent FROM freshet.versions WHERE pipeline = $1 AND parent <> version - 1", [.text(pipeline)],
             timeout: Self.timeout)
-        let definitions = try connection.query(
-            "SELECT learning_hash FROM freshet.definitions WHERE pipeline = $1", [.text(pipeline)], timeout: Self.timeout)
+        let hashes = try connection.query(
+            "SELECT learning_hash FROM freshet.definitions WHERE pipeline = $1", [.text(pipeline)], timeout: Self.timeout
+        ).map { try $0.string("learning_hash") }
+        let texts = Definitions(definition, self)
+        func problem(_ hash: String) -> String? {
+            do {
+                _ = try texts.definition(hash)
+                return nil
+            } catch { return "\(error)" }
+        }
         var map = RebuildMap(
             RebuildMap.World(
                 topic: topic, lows: lows, incarnation: facts.incarnation, semantics: StateMachine.semantics,
-                definitions: Set(try definitions.map { try $0.string("learning_hash") } + [definition.learningHash]),
+                definitions: Dictionary((hashes + [definition.learningHash]).map { ($0, problem($0)) }) { $1 },
                 snapshots: Dictionary(
                     try snapshots.map { row in
-                        let semantics = Int(try row.int("semantics"))
-                        return (UInt64(try row.int("version")), semantics == StateMachine.semantics ? nil : "its state is of semantics \(semantics)")
+                        let (semantics, format) = (Int(try row.int("semantics")), Int(try row.int("format")))
+                        let problem: String? =
+                            semantics != StateMachine.semantics ? "it is of semantics \(semantics), and this program has \(StateMachine.semantics)"
+                            : (StateMachine.formatOldest...StateMachine.format).contains(format) ? nil : "it is of format \(format)"
+                        return (UInt64(try row.int("version")), problem)
                     }) { $1 },
                 forkParents: Set(try forks.map { UInt64(try $0.int("parent")) })))
         // Where what was in the way may no longer be.

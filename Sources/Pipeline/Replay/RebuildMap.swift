@@ -46,15 +46,15 @@ package struct RebuildMap {
         /// Runs of an earlier incarnation are of a topic that is gone.
         package var incarnation: UInt32
         package var semantics: Int
-        /// Definitions whose text is known, by their hashes.
-        package var definitions: Set<String>
+        /// By its hash why a definition is of no use; those that are of use have nil.
+        package var definitions: [String: String?]
         /// Versions with a snapshot, and for each why it cannot be read, if it cannot.
         package var snapshots: [UInt64: String?]
         /// Versions that another than the next one follows: what is known there is kept until it is asked for.
         package var forkParents: Set<UInt64>
 
         package init(
-            topic: String, lows: [Int32: Int64], incarnation: UInt32, semantics: Int, definitions: Set<String>, snapshots: [UInt64: String?],
+            topic: String, lows: [Int32: Int64], incarnation: UInt32, semantics: Int, definitions: [String: String?], snapshots: [UInt64: String?],
             forkParents: Set<UInt64>
         ) {
             self.topic = topic
@@ -138,8 +138,8 @@ extension RebuildMap.World {
         if row.semantics != semantics {
             return "version \(row.version) was learned under semantics \(row.semantics), and this program has \(semantics)"
         }
-        if !definitions.contains(row.learningHash) {
-            return "the text of the definition \(row.learningHash.prefix(12)), by which version \(row.version) was learned, is not known"
+        if let problem = definitions[row.learningHash, default: "the definition \(row.learningHash.prefix(12)) is not in the history"] {
+            return "version \(row.version) was learned by another definition: \(problem)"
         }
         for case .run(let run) in row.entries where run.incarnation != incarnation {
             return "\(topic) was created again since version \(row.version)"

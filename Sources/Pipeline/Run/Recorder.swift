@@ -55,6 +55,9 @@ final class Recorder {
 
     func close() { store.close() }
 
+    /// Whether an operator asks something. An outage is for those to notice who have something to record.
+    func hasRequests() -> Bool { (try? store.hasRequests()) ?? false }
+
     /// Records the version, then sends its dead letters.
     /// - Parameter newestEventMilliseconds: the largest Kafka timestamp of the events up to it.
     func record(_ sealed: SealedVersion, deadLetters: [DeadLetter], newestEventMilliseconds: Int64) throws {

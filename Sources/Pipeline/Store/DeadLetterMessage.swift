@@ -69,8 +69,8 @@ extension DeadLetter {
     /// Longer events are cut off, for a broker takes messages of some 8 MiB at most.
     static let valueBytesMaximum = 7 << 20
 
-    /// Duplicates are refused without leaving a letter.
-    var leaves: Bool { refusal.reason != .duplicate }
+    /// Only of an event with a fault: duplicates and excluded events are refused without leaving a letter.
+    var leaves: Bool { refusal.reason.isFault }
 
     /// As it is sent. `StoredDeadLetter` reads it back.
     func message(pipeline: String, topic: String, version: UInt64) -> (key: [UInt8], value: [UInt8]?, headers: [KafkaHeader]) {
