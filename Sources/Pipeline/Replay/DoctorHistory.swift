@@ -145,9 +145,7 @@ extension Store {
         let snapshots = try connection.query(
             "SELECT s.version, s.format, v.semantics FROM freshet.snapshots s JOIN freshet.versions v USING (pipeline, version) WHERE pipeline = $1",
             [.text(pipeline)], timeout: Self.timeout)
-        let forks = try connection.query(
-            "SELECT version, parent FROM freshet.versions WHERE pipeline = $1 AND parent <> version - 1", [.text(pipeline)],
-            timeout: Self.timeout)
+        let forks = try forks(notAfter: facts.newest)
         let hashes = try connection.query(
             "SELECT learning_hash FROM freshet.definitions WHERE pipeline = $1", [.text(pipeline)], timeout: Self.timeout
         ).map { try $0.string("learning_hash") }
@@ -170,9 +168,9 @@ extension Store {
                             : (StateMachine.formatOldest...StateMachine.format).contains(format) ? nil : "it is of format \(format)"
                         return (UInt64(try row.int("version")), problem)
                     }) { $1 },
-                forkParents: Set(try forks.map { UInt64(try $0.int("parent")) })))
+                forkParents: Set(forks.map(\.parent))))
         // Where what was in the way may no longer be.
-        let turns = (try snapshots.map { try $0.int("version") } + forks.map { try $0.int("version") }).sorted()
+        let turns = (try snapshots.map { try $0.int("version") } + forks.map { Int64($0.version) }).sorted()
         var reached: Int64 = 0
         while true {
             let rows = try connection.query(

@@ -138,7 +138,7 @@ extension StoredDeadLetter {
     fileprivate var size: Int { truncatedFrom ?? value?.count ?? 0 }
 }
 
-extension RefusalReason: @retroactive ExpressibleByArgument {}
+extension RefusalReason: ExpressibleByArgument {}
 
 /// Offsets from A up to B, without B.
 struct OffsetRange: ExpressibleByArgument {
