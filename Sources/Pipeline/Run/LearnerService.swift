@@ -61,22 +61,27 @@ public final class LearnerService: Sendable {
     var isStopping: Bool { stopping.load(ordering: .relaxed) }
 
     /// Waits for the lease, recovers, and learns until `stop`. After an outage of the database or the brokers it begins again, for as long
-    /// as the pipeline's `store.outage_seconds` allow without a new version; an outage before it ever led is told at once.
+    /// as the pipeline's `store.outage_seconds` allow without a new version. Where nothing was ever recorded, an address may be wrong: that is
+    /// told at once.
     ///
     /// - Throws: what it could not go on after.
     public func run() throws {
         defer { statusBox.with { $0.phase = .stopped } }
         let clock = surroundings.clock
-        var hasLed = false
+        var hasRecorded = false
         var troubleSince: (time: Duration, version: UInt64)?
         while !isStopping {
             do {
                 guard let lease = try waitForLease() else { return }
-                hasLed = true
+                hasRecorded = try lease.hasVersions()
                 return try lead(lease)
+<<<<<<< HEAD
             } catch let over as TermOver where !over.isTrouble {
                 logger.info("\(over); beginning again")
             } catch where hasLed && !isStopping && Self.passes(error) {
+=======
+            } catch where (hasRecorded || status.recordedVersion > 0) && !isStopping && Self.passes(error) {
+>>>>>>> main
                 let version = status.recordedVersion
                 if troubleSince?.version != version { troubleSince = (clock.now, version) }
                 guard let since = troubleSince?.time, clock.now - since < definition.outageMaximum else { throw error }

@@ -22,6 +22,8 @@ struct RecordItem: Sendable {
 final class Recorder {
     /// How long the brokers may take no dead letters before the learner gives up.
     private static let brokerOutageMaximum = Duration.seconds(600)
+    /// The same for a learner that was told to stop and finds no database to record in.
+    private static let outageMaximumAtEnd = Duration.seconds(10)
 
     private let definition: PipelineDefinition
     private let epoch: Int64
@@ -133,7 +135,8 @@ final class Recorder {
     /// Tries again over a new connection while the database is away, for as long as the pipeline allows. What it does must be harmless to do twice.
     private func retrying(_ what: String, _ body: (any Ledger) throws -> Void) throws {
         let clock = surroundings.clock
-        let deadline = clock.now + definition.outageMaximum
+        let began = clock.now
+        let deadline = began + definition.outageMaximum
         var wait = Duration.milliseconds(50)
         while true {
             do {
@@ -142,6 +145,9 @@ final class Recorder {
             } catch let error as PostgresError where error.isOutage {
                 guard clock.now < deadline else {
                     throw ShellError("\(what): the database has been away for \(definition.outageMaximum): \(error)")
+                }
+                guard !isEnding() || clock.now < began + Self.outageMaximumAtEnd else {
+                    throw ShellError("\(what): \(error); what is not recorded is learned again at the next start", isOutage: true)
                 }
                 logger.warning("\(what): \(error); trying again")
                 store.close()
