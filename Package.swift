@@ -43,6 +43,7 @@ let package = Package(
             resources: [
                 .embedInCode("../../schemas/click.schema.json"), .embedInCode("../../schemas/electricity.schema.json"),
                 .embedInCode("../../schemas/migrations/0001_history.sql"), .embedInCode("../../schemas/migrations/0002_lineages.sql"),
+                .embedInCode("../../schemas/migrations/0003_retention.sql"),
             ]
         ),
         .target(
@@ -81,7 +82,7 @@ let package = Package(
         .testTarget(name: "ModelTests", dependencies: ["TestSupport", "Model", "Records"]),
         .testTarget(name: "LearnerTests", dependencies: ["TestSupport", "Learner", "Model", "Records", "ReproducibleMath"]),
         .testTarget(name: "DriftTests", dependencies: ["Drift"]),
-        .testTarget(name: "PipelineTests", dependencies: ["Pipeline", "Records", "Learner", "Model", "Drift"], exclude: ["Fixtures"]),
+        .testTarget(name: "PipelineTests", dependencies: ["KafkaClient", "Pipeline", "Records", "Learner", "Model", "Drift"], exclude: ["Fixtures"]),
         .testTarget(
             name: "ServingTests",
             dependencies: [
