@@ -14,15 +14,18 @@ public final class FaultyPostgres: Sendable {
     private let ownsData: Bool
     private let bin: String
     private let settings: [String: String]
+    private let environment: [String: String]
     private let process = Locked<ChildProcess?>(nil)
 
     /// Runs a test's body with a server, and removes it.
-    /// - Parameter data: an empty folder for the cluster's data, such as a small file system; a temporary one if nil.
+    /// - Parameters:
+    ///   - data: an empty folder for the cluster's data, such as a small file system; a temporary one if nil.
+    ///   - environment: of the server.
     public static func with(
-        data: String? = nil, settings: [String: String] = [:], isolation: isolated (any Actor)? = #isolation,
+        data: String? = nil, settings: [String: String] = [:], environment: [String: String] = [:], isolation: isolated (any Actor)? = #isolation,
         _ body: (FaultyPostgres) async throws -> Void
     ) async throws {
-        let server = try await FaultyPostgres(data: data, settings: settings)
+        let server = try await FaultyPostgres(data: data, settings: settings, environment: environment)
         do {
             try await server.start()
             try await body(server)
@@ -33,8 +36,8 @@ public final class FaultyPostgres: Sendable {
         await server.remove()
     }
 
-    private init(data: String?, settings: [String: String]) async throws {
-        self.settings = settings
+    private init(data: String?, settings: [String: String], environment: [String: String]) async throws {
+        (self.settings, self.environment) = (settings, environment)
         bin = try Self.programs()
         // Short: a Unix socket's path has at most 107 bytes.
         folder = "/tmp/freshet-fpg-\(UUID().uuidString.prefix(8))"
@@ -66,7 +69,7 @@ public final class FaultyPostgres: Sendable {
     /// PostgreSQL refuses to run as root. The signal at the death of the parent is lost with the change of user, so it is asked for again.
     private func run(_ program: String, _ arguments: [String]) throws -> ChildProcess {
         let user = geteuid() == 0 ? ["--reuid", "postgres", "--regid", "postgres", "--init-groups"] : []
-        return try ChildProcess("/usr/bin/setpriv", user + ["--pdeathsig", "QUIT", "--", "\(bin)/\(program)"] + arguments, folder: folder)
+        return try ChildProcess("/usr/bin/setpriv", user + ["--pdeathsig", "QUIT", "--", "\(bin)/\(program)"] + arguments, environment: environment, folder: folder)
     }
 
     /// Starts the server and waits until it takes connections.

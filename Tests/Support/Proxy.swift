@@ -124,30 +124,34 @@ public final class Proxy: Sendable {
 
     private func connect() -> Int32? {
         switch target {
-        case .port(let port):
-            var address = sockaddr_in()
-            address.sin_family = sa_family_t(AF_INET)
-            address.sin_port = UInt16(port).bigEndian
-            address.sin_addr.s_addr = UInt32(0x7f00_0001).bigEndian
-            return connect(AF_INET, &address)
+        case .port(let port): return connectToLoopback(port)
         case .unixSocket(let path):
             var address = sockaddr_un()
             address.sun_family = sa_family_t(AF_UNIX)
             withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: path.utf8.prefix($0.count - 1)) }
-            return connect(AF_UNIX, &address)
+            return connected(AF_UNIX, &address)
         }
     }
+}
 
-    private func connect<Address>(_ family: Int32, _ address: inout Address) -> Int32? {
-        let descriptor = socket(family, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
-        guard descriptor >= 0 else { return nil }
-        let status = withUnsafePointer(to: &address) {
-            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { Foundation.connect(descriptor, $0, socklen_t(MemoryLayout<Address>.size)) }
-        }
-        guard status == 0 else {
-            close(descriptor)
-            return nil
-        }
-        return descriptor
+/// A connection to a port of the loopback interface; nil where nobody listens.
+func connectToLoopback(_ port: Int) -> Int32? {
+    var address = sockaddr_in()
+    address.sin_family = sa_family_t(AF_INET)
+    address.sin_port = UInt16(port).bigEndian
+    address.sin_addr.s_addr = UInt32(0x7f00_0001).bigEndian
+    return connected(AF_INET, &address)
+}
+
+private func connected<Address>(_ family: Int32, _ address: inout Address) -> Int32? {
+    let descriptor = socket(family, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
+    guard descriptor >= 0 else { return nil }
+    let status = withUnsafePointer(to: &address) {
+        $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { connect(descriptor, $0, socklen_t(MemoryLayout<Address>.size)) }
     }
+    guard status == 0 else {
+        close(descriptor)
+        return nil
+    }
+    return descriptor
 }
