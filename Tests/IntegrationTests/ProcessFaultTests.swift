@@ -70,9 +70,9 @@ import Testing
     }
 
     /// Protects: nothing depends on the time of day: a clock that jumps by hours, either way, under learner and node.
-    @Test(.enabled(if: Peers.libfaketime != nil, "libfaketime is not installed: make peers"))
+    @Test(.enabled(if: TestTools.libfaketime != nil, "libfaketime is not installed: make peers"))
     func theClockJumps() async throws {
-        let library = try #require(Peers.libfaketime)
+        let library = try #require(TestTools.libfaketime)
         try await Loop.with(.clicks, replacing: Loop.often) { loop in
             let clock = try Clock(folder: loop.folder, library: library)
             let file = try await loop.clicks(16_000)

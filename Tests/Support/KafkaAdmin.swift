@@ -20,7 +20,7 @@ extension Loop {
     }
 
     private func administer(_ words: String..., isolation: isolated (any Actor)? = #isolation) async throws {
-        guard let python = Peers.installed?.python else { throw TestFailure("no Python client for Kafka: make peers") }
+        guard let python = TestTools.installed?.python else { throw TestFailure("no Python client for Kafka: make peers") }
         let child = try ChildProcess(python, ["-c", Self.script, brokers] + words, folder: folder)
         defer { child.kill() }
         let status = try await child.wait(timeout: .seconds(60))

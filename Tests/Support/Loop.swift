@@ -29,13 +29,13 @@ public final class Loop: Sendable {
     public enum Broker: Sendable, Equatable {
         /// librdkafka's, as `freshet broker`.
         case embedded
-        /// Tansu, with the newer librdkafka in `freshet`. See `Peers`.
+        /// Tansu, with the newer librdkafka in `freshet`. See `TestTools`.
         case tansu
         /// One that runs already: its address. It makes topics when they are first used.
         case address(String)
 
         /// What can be had here.
-        public static let all: [Broker] = Peers.installed == nil ? [.embedded] : [.embedded, .tansu]
+        public static let all: [Broker] = TestTools.installed == nil ? [.embedded] : [.embedded, .tansu]
     }
 
     /// Runs a test's body with a loop, and takes the loop down.
@@ -80,7 +80,7 @@ public final class Loop: Sendable {
             _ = try connection.execute("CREATE DATABASE \(name)", timeout: .seconds(60))
             database = url.replacingOccurrences(of: "/postgres?", with: "/\(name)?")
             var environment = ["KAFKA_BROKERS": brokers, "DATABASE_URL": database]
-            if kind == .tansu, let peers = Peers.installed { environment["LD_PRELOAD"] = peers.librdkafka }
+            if kind == .tansu, let peers = TestTools.installed { environment["LD_PRELOAD"] = peers.librdkafka }
             self.environment = environment
 
             var text = try String(contentsOfFile: "\(TestData.root)/pipelines/\(pipeline.rawValue).yaml", encoding: .utf8)
@@ -123,7 +123,7 @@ public final class Loop: Sendable {
             }
             return (broker, answer.brokers, nil)
         case .tansu:
-            guard let peers = Peers.installed else { throw TestFailure("Tansu is not installed: make peers") }
+            guard let peers = TestTools.installed else { throw TestFailure("Tansu is not installed: make peers") }
             let port = try freePort()
             let proxy = proxied ? try Proxy(to: .port(port)) : nil
             let shown = proxy?.port ?? port

