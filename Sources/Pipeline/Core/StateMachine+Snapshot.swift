@@ -69,5 +69,6 @@ extension StateMachine {
         try monitor.restore(from: &reader)
         try learner.restore(from: &reader)
         try reader.expectEnd()
+        try checkRestored()
     }
 }
