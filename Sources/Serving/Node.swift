@@ -121,7 +121,7 @@ public final class Node: Service {
     }
 
     /// Returns false while there is no address to report.
-    private func report(_ event: ModelFollower.SwapEvent, of model: ModelHost) -> Bool {
+    private func report(_ event: SwapEvent, of model: ModelHost) -> Bool {
         guard let port = bound.current else { return false }
         let address = "\(host):\(port)"
         let (seconds, attoseconds) = event.duration.components
