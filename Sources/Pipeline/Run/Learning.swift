@@ -1,0 +1,141 @@
+// The part that learns: applies what was read, and cuts versions. Where they are cut is a matter of the clock; what they hold is not.
+// When recording does not keep up, versions are not cut but grow, until what a version must hold in memory reaches its limit.
+
+import Atomics
+import Model
+
+/// Used by the learning thread alone.
+final class Learning {
+    /// What one version holds for the recording thread; beyond this it is cut, and learning waits for room.
+    private static let deadLetterBytesMaximum = 16 << 20
+    private static let entriesMaximum = 100_000
+
+    private unowned let run: LearnerRun
+    private let machine: StateMachine
+    private let publisher: Publisher
+    private let interval: Duration
+    private let snapshotInterval: Duration
+    private let eventsMaximum: Int
+    private var cutAt: Duration
+    private var snapshotAt: Duration
+    private var snapshotVersion: UInt64
+    /// Drift asks for a snapshot; one that is under way puts it off to a later version.
+    private var isDriftOwed = false
+    private var letters: [DeadLetter] = []
+    private var letterBytes = 0
+    private var newest: Int64
+    /// What a restart finds recorded may not have been sent: the first publication is of what it recovered.
+    private var publishedVersion: UInt64 = 0
+
+    /// - Parameter snapshotVersion: the newest snapshot.
+    init(_ run: LearnerRun, _ machine: StateMachine, _ publisher: Publisher, snapshotVersion: UInt64) {
+        self.run = run
+        self.machine = machine
+        self.publisher = publisher
+        self.snapshotVersion = snapshotVersion
+        interval = .seconds(run.definition.version.seconds)
+        snapshotInterval = .seconds(run.definition.snapshotSeconds)
+        eventsMaximum = run.definition.version.events
+        cutAt = run.clock.now
+        snapshotAt = run.clock.now
+        newest = run.service.status.newestEventMilliseconds
+    }
+
+    func step(wait: Duration) throws -> Bool {
+        if mustCut, !run.cuts.waitForRoom(timeout: wait) { return !run.cuts.isClosed }
+        let remaining = interval - (run.clock.now - cutAt)
+        let isWaiting = machine.pendingEvents > 0 && run.cuts.hasRoom
+        let source = run.filled.pop(timeout: min(wait, isWaiting ? max(remaining, .zero) : .milliseconds(50)))
+        if let source { try apply(source) }
+        let isOver = source == nil && run.filled.isFinished
+        if machine.pendingEvents > 0 {
+            try cutIfDue(isOver: isOver)
+        } else {
+            try catchUp(isOver: isOver)
+        }
+        if machine.pendingEvents == 0 { cutAt = run.clock.now }
+        return !isOver
+    }
+
+    private func apply(_ source: LearnerRun.Source) throws {
+        switch source {
+        case .command(let command): try machine.apply(command)
+        case .batch(let batch):
+            for command in run.commands.with({ commands in
+                defer { commands = [] }
+                return commands
+            }) { try machine.apply(command) }
+            try machine.apply(batch.examples, partition: batch.partition, next: batch.next)
+            newest = max(newest, batch.newestMilliseconds)
+            let refused = batch.deadLetters
+            letters += refused
+            letterBytes += refused.reduce(0) { $0 + ($1.value?.count ?? 0) + 256 }
+            run.free.push(batch)
+        }
+    }
+
+    private var mustCut: Bool { letterBytes > Self.deadLetterBytesMaximum || machine.pendingEntries > Self.entriesMaximum }
+
+    private func cutIfDue(isOver: Bool) throws {
+        let drifted = machine.pendingDriftEvents > 0
+        isDriftOwed = isDriftOwed || drifted
+        let due = machine.pendingEvents >= eventsMaximum || run.clock.now - cutAt >= interval
+        // The last version waits for room; any other may as well grow.
+        guard isOver || mustCut || (due || drifted) && run.cuts.hasRoom else { return }
+        let reason: String? =
+            isOver ? "stop" : isDriftOwed ? "drift" : run.clock.now - snapshotAt >= snapshotInterval ? "interval" : nil
+        try cut(snapshotReason: reason)
+    }
+
+    private func cut(snapshotReason: String?) throws {
+        try machine.checkDivergence()
+        let sealed = machine.cut()
+        var item = RecordItem(sealed: sealed, deadLetters: letters, newestEventMilliseconds: newest)
+        letters = []
+        letterBytes = 0
+        cutAt = run.clock.now
+        if publisher.underWay.load(ordering: .relaxed) < 2, !machine.isSuspect {
+            item.publication = job(sealed.hashes.image)
+            publishedVersion = sealed.version
+        }
+        if let snapshotReason, claimSnapshot(isLast: snapshotReason == "stop") {
+            item.snapshot = (try machine.encode(), snapshotReason)
+            snapshotAt = run.clock.now
+            snapshotVersion = sealed.version
+            isDriftOwed = false
+        }
+        run.service.statusBox.with {
+            $0.learned = machine.learned
+            $0.refused = machine.refused
+            $0.version = sealed.version
+            $0.metrics = sealed.metrics
+            $0.driftEvents += sealed.driftEvents.count
+        }
+        run.cuts.push(item)
+    }
+
+    /// Idle: what was put off while the publisher was busy, or did not arrive, is published now.
+    private func catchUp(isOver: Bool) throws {
+        let isBehind = publishedVersion < machine.version || publisher.wantsImage.load(ordering: .relaxed)
+        if machine.learned > 0, isBehind, !machine.isSuspect, publisher.underWay.load(ordering: .relaxed) == 0, run.cuts.hasRoom || isOver {
+            let job = job(machine.learner.image.seal())
+            publishedVersion = machine.version
+            run.cuts.push(RecordItem(publication: job, newestEventMilliseconds: newest))
+        }
+        if isOver, machine.pendingIsEmpty, machine.version > snapshotVersion, claimSnapshot(isLast: true) {
+            var item = RecordItem()
+            item.snapshot = (try machine.encode(), "stop")
+            run.cuts.push(item)
+        }
+    }
+
+    /// One snapshot is under way at a time, for each holds the whole state; the last one queues behind it.
+    private func claimSnapshot(isLast: Bool) -> Bool { !run.snapshotUnderWay.exchange(true, ordering: .relaxed) || isLast }
+
+    private func job(_ hash: ImageHash) -> PublicationJob {
+        publisher.underWay.wrappingIncrement(ordering: .relaxed)
+        return PublicationJob(
+            version: machine.version, hash: hash, metrics: machine.metrics, newestEventMilliseconds: newest,
+            image: machine.learner.image, whole: publisher.wantsImage.exchange(false, ordering: .relaxed))
+    }
+}
