@@ -292,8 +292,3 @@ package struct SwapEvent: Sendable {
     /// Since the node started, of this model.
     package let swaps: UInt64
 }
-
-extension KafkaError {
-    /// The partition does not hold the offset that was asked for.
-    fileprivate var isPositionGone: Bool { name == "_AUTO_OFFSET_RESET" || name == "OFFSET_OUT_OF_RANGE" }
-}

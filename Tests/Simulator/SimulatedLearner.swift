@@ -187,7 +187,7 @@ final class SimulatedLearner: Participant {
         guard life.isAlive else { return }
         waiting.removeAll { $0 == step }
         if !goesOn { ended.append(step) }
-        if ended.count == LearnerRun.Step.allCases.count { termEnds(life, run.failureOfTerm) }
+        if ended.count == LearnerRun.Step.allCases.count { termEnds(life, run.error) }
     }
 
     /// The process begins again, or exits and is started again: here that is the same.

@@ -59,7 +59,7 @@ final class SimulatedNode: Participant {
     private func start() {
         let world = world
         run = FollowerRun(
-            host, logger: silent, openReader: { [unowned self] in ScriptedReader(world) { [unowned self] _, _ in look() } },
+            host, logger: silent, openReader: { [unowned self] in ScriptedReader(world, onRecord: { [unowned self] _, _ in look() }) },
             now: { .init(world.now) }, isStopping: { false }, onSwap: { _ in true })
     }
 

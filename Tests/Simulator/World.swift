@@ -23,7 +23,8 @@ protocol Participant: AnyObject {
     func step()
 }
 
-public final class World {
+public final class World: @unchecked Sendable {
+    // `@unchecked Sendable`: a world and all in it belong to the one thread that runs it.
     /// Scheduler turns with faults, and how many more there may be without before the run counts as stuck.
     private static let faultyTurns = 250...900
     private static let calmTurnsMax = 20_000
@@ -56,9 +57,10 @@ public final class World {
     /// - Parameter seed: all that happens follows from it.
     public init(seed: UInt64) throws {
         self.seed = seed
-        random = SeededGenerator(seed)
+        var random = SeededGenerator(seed)
         faults = Faults(&random)
         scenario = try Scenario(&random)
+        self.random = random
         broker = ScriptedBroker(self)
         database = ScriptedDatabase(self)
         producer = EventProducer(self)
