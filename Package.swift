@@ -42,7 +42,7 @@ let package = Package(
             ],
             resources: [
                 .embedInCode("../../schemas/click.schema.json"), .embedInCode("../../schemas/electricity.schema.json"),
-                .embedInCode("../../schemas/migrations/0001_history.sql"),
+                .embedInCode("../../schemas/migrations/0001_history.sql"), .embedInCode("../../schemas/migrations/0002_lineages.sql"),
             ]
         ),
         .target(
@@ -81,7 +81,7 @@ let package = Package(
         .testTarget(name: "ModelTests", dependencies: ["TestSupport", "Model", "Records"]),
         .testTarget(name: "LearnerTests", dependencies: ["TestSupport", "Learner", "Model", "Records", "ReproducibleMath"]),
         .testTarget(name: "DriftTests", dependencies: ["Drift"]),
-        .testTarget(name: "PipelineTests", dependencies: ["Pipeline", "Records", "Learner", "Model", "Drift"]),
+        .testTarget(name: "PipelineTests", dependencies: ["Pipeline", "Records", "Learner", "Model", "Drift"], exclude: ["Fixtures"]),
         .testTarget(
             name: "ServingTests",
             dependencies: [

@@ -33,8 +33,8 @@ struct DefinitionReader {
         try log.check()
 
         // Nothing was logged, so nothing is missing; the compiler wants to hear it.
-        guard let name, let brokers = source.brokers, let topic = source.topic, let start = source.start, let strict = source.strict,
-            let label = source.label, let model, let learn, let monitor, let version, let snapshotSeconds, let publishTopic, let outageSeconds
+        guard let name, let brokers = source.brokers, let topic = source.topic, let start = source.start, let onGap = source.onGap,
+            let strict = source.strict, let label = source.label, let model, let learn, let monitor, let version, let snapshotSeconds, let publishTopic, let outageSeconds
         else { throw log.error([(.start, "the pipeline file is incomplete")]) }
 
         let plan: EventPlan
@@ -52,7 +52,7 @@ struct DefinitionReader {
         return PipelineDefinition(
             name: name,
             source: .init(
-                start: start, schemaPath: source.schemaPath, deduplicate: source.deduplicate?.value, strict: strict,
+                start: start, onGap: onGap, schemaPath: source.schemaPath, schema: source.schema?.bytes, deduplicate: source.deduplicate?.value, strict: strict,
                 brokers: brokers, topic: topic, properties: source.properties),
             plan: plan, model: model, learn: learn, monitor: monitor, version: version, snapshotSeconds: snapshotSeconds,
             publishTopic: publishTopic, deadLetterTopic: deadLetterTopic, tests: tests.map(\.test),

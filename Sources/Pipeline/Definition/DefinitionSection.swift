@@ -7,7 +7,7 @@ package struct DefinitionSection {
     /// The keys of each map, by its path; `[]` is an element of a list. schemas/pipeline.schema.json says the same.
     package static let knownKeys: [String: [String]] = [
         "": ["pipeline", "source", "features", "model", "learn", "monitor", "version", "snapshot", "publish", "dead_letters", "store", "tests"],
-        "source": ["kafka", "format", "schema", "start", "label", "time", "deduplicate", "strict", "weight"],
+        "source": ["kafka", "format", "schema", "start", "on_gap", "label", "time", "deduplicate", "strict", "weight"],
         "source.kafka": ["brokers", "topic", "properties"],
         "source.label": ["field", "kind", "classes"],
         "source.weight": ["field"],

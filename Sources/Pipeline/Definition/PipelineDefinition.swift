@@ -44,8 +44,12 @@ public struct PipelineDefinition: Sendable {
     public struct Source: Sendable {
         /// Where reading starts when the pipeline has no version yet.
         public let start: Start
+        /// What to do where the broker's log has a gap, or is another one.
+        public let onGap: OnGap
         /// The JSON Schema's path, as the file writes it.
         public let schemaPath: String?
+        /// The JSON Schema's text.
+        let schema: [UInt8]?
         public let deduplicate: Deduplicate?
         /// Fields that nothing names refuse the event.
         public let strict: Bool
@@ -77,6 +81,14 @@ public struct PipelineDefinition: Sendable {
         public let topic: String
         /// Further librdkafka properties; none that Freshet sets itself.
         public let properties: [String: String]
+    }
+
+    /// What to do where the broker does not have what is to be read next.
+    public enum OnGap: String, Sendable, CaseIterable {
+        /// Say so, and stop.
+        case stop
+        /// Record it, and go on behind the gap.
+        case skip
     }
 
     /// Where the first start begins to read.
@@ -191,13 +203,15 @@ public struct PipelineDefinition: Sendable {
     }
 
     /// The same from text. `file` names it in errors, and schemas are looked for beside it.
+    ///
+    /// - Parameter schema: the text of `source.schema`, instead of the file that it names.
     public static func parse(
         _ text: String, file: String, environment: [String: String] = ProcessInfo.processInfo.environment,
-        bundledSchemas: [String: [UInt8]] = [:], currentFolder: String = FileManager.default.currentDirectoryPath
+        bundledSchemas: [String: [UInt8]] = [:], currentFolder: String = FileManager.default.currentDirectoryPath, schema: [UInt8]? = nil
     ) throws(DefinitionError) -> PipelineDefinition {
         let log = ProblemLog(file: file)
         let root = try DefinitionNode.parse(text, log: log)
-        let schemas = SchemaFinder(pipelineFile: file, currentFolder: currentFolder, bundled: bundledSchemas)
+        let schemas = SchemaFinder(pipelineFile: file, currentFolder: currentFolder, bundled: bundledSchemas, given: schema)
         return try DefinitionReader(log: log, environment: environment, schemas: schemas).read(root, sourceText: text)
     }
 

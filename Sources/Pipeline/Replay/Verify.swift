@@ -4,6 +4,7 @@ import Foundation
 public struct Verification: Sendable, Codable {
     public var pipeline: String
     public var version: UInt64
+    public var lineage: UInt32
     public var imageHash: String
     /// Absent when the rebuilding stopped before this version.
     public var rebuiltHash: String?
@@ -18,7 +19,7 @@ public struct Verification: Sendable, Codable {
     public var snapshotSHA256: String?
 
     enum CodingKeys: String, CodingKey {
-        case pipeline, version, equal, problem, events
+        case pipeline, version, lineage, equal, problem, events
         case imageHash = "image_hash"
         case rebuiltHash = "rebuilt_hash"
         case fromSnapshot = "from_snapshot"
@@ -40,14 +41,14 @@ public func verify(
     defer { store.close() }
     let newest = try store.newestVersion()
     let target = version ?? newest
-    guard newest > 0, (1...newest).contains(target), let recorded = try store.versions(after: target - 1, limit: 1).first else {
+    guard newest > 0, (1...newest).contains(target), let recorded = try store.version(target) else {
         throw StoreError(
             .missing, newest == 0 ? "\(definition.name) has no version yet" : "\(definition.name) has no version \(target); it has 1 to \(newest)")
     }
     let ingest = try Ingest(definition, reader: Ingest.consumer(definition, purpose: "-verify") { _ in })
     defer { ingest.close() }
     var verification = Verification(
-        pipeline: definition.name, version: target, imageHash: recorded.hashes.image.description, equal: false)
+        pipeline: definition.name, version: target, lineage: recorded.lineage, imageHash: recorded.hashes.image.description, equal: false)
     do {
         // A snapshot of the version itself would be compared with itself.
         let rebuilt = try Rebuild(definition: definition, store: store, ingest: ingest, progress: { progress($0, target) })
@@ -63,6 +64,8 @@ public func verify(
         if !verification.equal { verification.problem = "the whole states differ" }
     } catch let error as ReplayError {
         verification.problem = error.description
+    } catch let error as GapError {
+        verification.problem = error.reason
     }
     return verification
 }

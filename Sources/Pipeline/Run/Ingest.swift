@@ -76,14 +76,18 @@ final class Ingest: @unchecked Sendable {
     static let batchEventsMaximum = 2048
     private static let batchBytesMaximum = 4 << 20
     private static let sliceEvents = 64
+    /// The last event that was read is looked at again at the start: waited for no longer than this.
+    private static let tailTimeout = Duration.seconds(5)
 
     let topic: String
     private let brokers: String
     let reader: any LogReader
     private let clock: any ShellClock
-    private let decoder: EventDecoder
+    private var decoder: EventDecoder
     private var queues: [(partition: Int32, queue: any LogQueue)] = []
     private var next: [Int32: Int64] = [:]
+    /// Where the log of each assigned partition ended then.
+    private(set) var ends: [Int32: Int64] = [:]
 
     /// - Parameter reader: is closed with this.
     init(_ definition: PipelineDefinition, reader: any LogReader, clock: any ShellClock = SystemClock()) throws {
@@ -104,6 +108,9 @@ final class Ingest: @unchecked Sendable {
         }
         return try KafkaConsumer(configuration, groupID: "freshet-\(definition.name)\(purpose)", partitions: 16)
     }
+
+    /// Decodes by another definition's plan from now on.
+    func decode(by plan: EventPlan) { decoder = EventDecoder(plan) }
 
     func close() { reader.close(timeout: .seconds(5)) }
 
@@ -135,24 +142,74 @@ final class Ingest: @unchecked Sendable {
     }
 
     /// Begins to fetch from these positions.
+    /// - Throws: `GapError` where the log does not have one; nothing is known of the others then.
     func assign(_ positions: [PartitionStart]) throws {
+        if let gap = try assignReadable(positions).first { throw gap }
+    }
+
+    /// Begins to fetch from these positions where the log has them; returns what is in the way of the others.
+    ///
+    /// - Parameter tails: the last event read of each partition. Where another one is in its place now, the topic is another one.
+    func assignReadable(_ positions: [PartitionStart], tails: [Int32: Tail] = [:]) throws -> [GapError] {
+        guard !positions.isEmpty else { return [] }
+        let count = try partitionCount()
+        var gaps: [GapError] = []
+        var readable: [(partition: Int32, offset: Int64)] = []
         for position in positions {
-            let (low, high) = try asking { try reader.watermarks(topic: topic, partition: position.partition, timeout: Self.timeout) }
-            guard position.offset >= low else {
-                throw ReplayError(
-                    "\(topic)[\(position.partition)]: offset \(position.offset) is next, but the broker's log begins at \(low): "
-                        + "\(low - position.offset) events are gone; raise the topic's retention, or give the pipeline another name to start anew")
+            func gap(_ kind: GapError.Kind) {
+                gaps.append(GapError(topic: topic, partition: position.partition, position: position.offset, kind: kind))
             }
-            guard position.offset <= high else {
-                throw ReplayError(
-                    "\(topic)[\(position.partition)]: offset \(position.offset) is next, but the broker's log ends at \(high): "
-                        + "the topic was truncated, or deleted and created again; give the pipeline another name to start anew")
+            guard position.partition < count else {
+                gap(.recreated("it has \(count) partitions"))
+                continue
+            }
+            let (low, high) = try asking { try reader.watermarks(topic: topic, partition: position.partition, timeout: Self.timeout) }
+            if position.offset < low {
+                gap(.logBegins(at: low))
+            } else if position.offset > high {
+                gap(.logEnds(at: high))
+            } else {
+                ends[position.partition] = high
+                next[position.partition] = position.offset
+                // From the last event that was read, to see that it is still the same.
+                let tail = tails[position.partition].map(\.offset) ?? -1
+                readable.append((position.partition, tail >= low && tail < position.offset ? tail : position.offset))
             }
         }
-        let assigned = try reader.queues(assigning: positions.map { ($0.partition, $0.offset) }, topic: topic)
-        queues += zip(positions.map(\.partition), assigned).map { ($0, $1) }
+        let assigned = try reader.queues(assigning: readable, topic: topic)
+        for (place, queue) in zip(readable, assigned) {
+            queues.append((place.partition, queue))
+            guard let tail = tails[place.partition], let position = next[place.partition], place.offset < position else { continue }
+            if try isAnother(tail, before: position, in: queue) {
+                gaps.append(
+                    GapError(
+                        topic: topic, partition: place.partition, position: position,
+                        kind: .recreated("at offset \(tail.offset) is another event than the one that was read there")))
+            }
+        }
         queues.sort { $0.partition < $1.partition }
-        for position in positions { next[position.partition] = position.offset }
+        return gaps
+    }
+
+    /// Whether the queue begins with anything but this event. Not having it, because compaction took it or it does not come, says nothing.
+    private func isAnother(_ tail: Tail, before position: Int64, in queue: any LogQueue) throws -> Bool {
+        struct Behind: Error {}
+        let deadline = clock.now + Self.tailTimeout
+        var found: Tail?
+        while found == nil, clock.now < deadline {
+            do {
+                _ = try queue.read(max: 1, timeoutMilliseconds: 200) { record in
+                    guard record.offset < position else { throw Behind() }
+                    found = Tail(
+                        offset: record.offset,
+                        bytesHash: record.value.map { hash64($0, seed: EventDecoder.bytesHashSeed) } ?? EventDecoder.tombstoneHash)
+                }
+                try wait(timeout: .zero)
+            } catch is Behind {
+                return false
+            }
+        }
+        return found.map { $0 != tail } ?? false
     }
 
     /// Reads what is there, at most one batch of each partition, in the order of the partitions. `take` gives an empty batch to fill, and
@@ -175,17 +232,17 @@ final class Ingest: @unchecked Sendable {
     private func fill(
         _ batch: SourceBatch, from queue: any LogQueue, limit: Int, timeoutMilliseconds: Int32 = 0, check: (Int64) throws -> Void
     ) throws -> Int {
-        var count = 0
-        while count < limit, batch.byteCount < Self.batchBytesMaximum {
-            let wanted = min(limit - count, Self.sliceEvents)
-            let slice = try queue.read(max: wanted, timeoutMilliseconds: count == 0 ? timeoutMilliseconds : 0) { record in
+        while batch.examples.count < limit, batch.byteCount < Self.batchBytesMaximum {
+            let wanted = min(limit - batch.examples.count, Self.sliceEvents)
+            let slice = try queue.read(max: wanted, timeoutMilliseconds: batch.examples.isEmpty ? timeoutMilliseconds : 0) { record in
+                // The last event of the term before comes once more.
+                guard record.offset >= batch.next else { return }
                 try check(record.offset)
                 batch.append(record, decoder: decoder)
             }
-            count += slice
             if slice < wanted { break }
         }
-        return count
+        return batch.examples.count
     }
 
     /// Waits until there may be something to read.

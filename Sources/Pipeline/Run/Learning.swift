@@ -7,7 +7,7 @@ import Model
 /// Used by the learning thread alone.
 final class Learning {
     /// What one version holds for the recording thread; beyond this it is cut, and learning waits for room.
-    private static let deadLetterBytesMaximum = 16 << 20
+    private static let deadLetterBytesMaximum = 4 << 20
     private static let entriesMaximum = 100_000
 
     private unowned let run: LearnerRun

@@ -22,6 +22,8 @@ struct RecordItem: Sendable {
 final class Recorder {
     /// How long the brokers may take no dead letters before the learner gives up.
     private static let brokerOutageMaximum = Duration.seconds(600)
+    /// The same for a learner that was told to stop and finds no database to record in.
+    private static let outageMaximumAtEnd = Duration.seconds(10)
     private static let deadLetterBytesMaximum = 7 << 20
 
     private let definition: PipelineDefinition
@@ -56,10 +58,13 @@ final class Recorder {
 
     func close() { store.close() }
 
+    /// Whether an operator asks something. An outage is for those to notice who have something to record.
+    func hasRequests() -> Bool { (try? store.hasRequests()) ?? false }
+
     /// Records the version, then sends its dead letters.
     /// - Parameter newestEventMilliseconds: the largest Kafka timestamp of the events up to it.
     func record(_ sealed: SealedVersion, deadLetters: [DeadLetter], newestEventMilliseconds: Int64) throws {
-        let letters = deadLetterTopic == nil ? [] : deadLetters.filter { $0.refusal.reason != .duplicate }
+        let letters = deadLetterTopic == nil ? [] : deadLetters.filter { $0.refusal.reason.isFault }
         if letters.isEmpty, effectsVersion == sealed.version - 1 { effectsVersion = sealed.version }
         try retrying("recording version \(sealed.version)") { store in
             try store.record(sealed, epoch: epoch, learningHash: definition.learningHash, effectsVersion: effectsVersion,
@@ -134,7 +139,7 @@ final class Recorder {
 
     /// What was recovered: dead letters of versions that may not have left before.
     func sendAgain(_ letters: [(version: UInt64, letter: DeadLetter)]) throws {
-        let due = letters.filter { $0.letter.refusal.reason != .duplicate }
+        let due = letters.filter { $0.letter.refusal.reason.isFault }
         for (version, group) in Dictionary(grouping: due, by: \.version).sorted(by: { $0.key < $1.key }) {
             try send(group.map(\.letter), version: version)
         }
@@ -143,7 +148,8 @@ final class Recorder {
     /// Tries again over a new connection while the database is away, for as long as the pipeline allows. What it does must be harmless to do twice.
     private func retrying(_ what: String, _ body: (any Ledger) throws -> Void) throws {
         let clock = surroundings.clock
-        let deadline = clock.now + definition.outageMaximum
+        let began = clock.now
+        let deadline = began + definition.outageMaximum
         var wait = Duration.milliseconds(50)
         while true {
             do {
@@ -152,6 +158,9 @@ final class Recorder {
             } catch let error as PostgresError where error.isOutage {
                 guard clock.now < deadline else {
                     throw ShellError("\(what): the database has been away for \(definition.outageMaximum): \(error)")
+                }
+                guard !isEnding() || clock.now < began + Self.outageMaximumAtEnd else {
+                    throw ShellError("\(what): \(error); what is not recorded is learned again at the next start", isOutage: true)
                 }
                 logger.warning("\(what): \(error); trying again")
                 store.close()

@@ -11,6 +11,8 @@ final class Recording {
     private unowned let run: LearnerRun
     private let ingest: Ingest
     private var version: UInt64
+    private var asked: Duration
+    private static let requestsInterval = Duration.seconds(1)
     /// By when the publisher must have sent its last job, once no more cuts come.
     private var publishingDeadline: Duration?
 
@@ -19,12 +21,18 @@ final class Recording {
         self.recorder = recorder
         self.ingest = ingest
         version = recordedVersion
+        asked = run.clock.now
     }
 
     /// Retries while the database is away, for as long as the pipeline allows.
     func step(wait: Duration) throws -> Bool {
         while let sent = run.sentPublications.with({ $0.isEmpty ? nil : $0.removeFirst() }) { try recorder.record(sent) }
         if run.cuts.isFinished { return try finish(wait: wait) }
+        if run.clock.now - asked > Self.requestsInterval, !run.isEnding {
+            asked = run.clock.now
+            // What it needs is done at the beginning of a term, when nothing else goes on.
+            if recorder.hasRequests() { run.end(TermOver(description: "an operator asks something", isTrouble: false)) }
+        }
         guard let item = run.cuts.pop(timeout: wait) else { return true }
         if let sealed = item.sealed {
             try recorder.record(sealed, deadLetters: item.deadLetters, newestEventMilliseconds: item.newestEventMilliseconds)

@@ -47,6 +47,9 @@ final class Lease {
         }.map { Lease(epoch: $0, store: store) }
     }
 
+    /// Whether the pipeline has recorded anything yet.
+    func hasVersions() throws -> Bool { try store.newestVersion() > 0 }
+
     /// Extends the lease. - Throws: `StoreError.leaseLost` if another learner has it.
     func renew() throws {
         let held = try store.connection.execute(

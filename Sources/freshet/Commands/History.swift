@@ -38,6 +38,7 @@ struct LogCommand: ParsableCommand {
             let marks = [
                 version.snapshot ? "snapshot" : nil, version.publication.map { "published \($0)" },
                 version.driftEvents > 0 ? "drift" : nil,
+                version.parent + 1 == version.version ? nil : "lineage \(version.lineage), after \(version.parent)",
             ].compactMap { $0 }
             table.add([
                 String(version.version), version.createdAt, Format.count(version.learned), Format.count(version.refused),
@@ -69,7 +70,7 @@ struct ShowCommand: ParsableCommand {
         let summary = detail.summary
         Output.line(
             """
-            version      \(summary.version), after \(summary.parent), created \(summary.createdAt) under epoch \(summary.epoch)
+            version      \(summary.version) of lineage \(summary.lineage), after \(summary.parent), created \(summary.createdAt) under epoch \(summary.epoch)
             learned      \(Format.count(summary.learned)) events, refused \(Format.count(summary.refused))
             image hash   \(summary.imageHash)
             definition   \(detail.learningHash.prefix(12)), semantics \(detail.semantics)
@@ -133,6 +134,11 @@ private func describe(_ command: Command) -> String {
     case .define(let learningHash): "define \(learningHash.prefix(12))"
     case .start(let partitions): "start " + partitions.map { "partition \($0.partition) at offset \($0.offset)" }.joined(separator: ", ")
     case .reference(let reference): "compare with version \(reference.version)"
+    case .exclude(let exclusion):
+        "exclude partition \(exclusion.partition), offsets \(exclusion.first)..<\(exclusion.next), by \(exclusion.by): \(exclusion.reason)"
+    case .gap(let partition, let first, let next, let reason): "gap in partition \(partition), offsets \(first)..<\(next): \(reason)"
+    case .recreated(let partitions):
+        "the topic was created again: " + partitions.map { "partition \($0.partition) at offset \($0.offset)" }.joined(separator: ", ")
     }
 }
 
