@@ -14,7 +14,7 @@ public struct StoreError: Error, CustomStringConvertible, Sendable {
     public enum Kind: Sendable { case leaseLost, conflict, missing, damaged }
     public let kind: Kind
     public let description: String
-    init(_ kind: Kind, _ description: String) {
+    package init(_ kind: Kind, _ description: String) {
         self.kind = kind
         self.description = description
     }
@@ -32,13 +32,22 @@ public struct RecordedVersion: Sendable {
     public var entries: [Entry]
     public var hashes: VersionHashes
     public var positions: [PartitionStart]
+
+    package init(
+        version: UInt64, semantics: Int, learningHash: String, entries: [Entry], hashes: VersionHashes, positions: [PartitionStart]
+    ) {
+        self.version = version
+        self.semantics = semantics
+        self.learningHash = learningHash
+        self.entries = entries
+        self.hashes = hashes
+        self.positions = positions
+    }
 }
 
 /// One pipeline's part of the database, over one connection. Used by one thread at a time.
 public final class Store {
     static let timeout = Duration.seconds(30)
-    /// How many snapshots are kept.
-    static let snapshotsKept = 10
 
     public let pipeline: String
     let connection: PostgresConnection
@@ -139,6 +148,7 @@ public final class Store {
                         timeout: Self.timeout)
                 }
                 for event in sealed.driftEvents { try insert(event, version: version) }
+                try insert(sealed.deadLetters, version: version)
                 try recordConsequences(of: sealed)
             }
         } catch let error as PostgresError where error.sqlState == "23505" {
