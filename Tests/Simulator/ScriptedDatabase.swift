@@ -8,7 +8,9 @@ import PostgresClient
 final class ScriptedDatabase {
     struct Row {
         var version: UInt64
+        var lineage: UInt32
         var parent: UInt64
+        var incarnation: UInt32
         var epoch: Int64
         /// The lease's when the row was written.
         var leaseEpoch: Int64
@@ -85,7 +87,7 @@ final class ScriptedDatabase {
 
     fileprivate func insert(_ row: Row, effectsVersion: UInt64) throws {
         guard holdsLease(row.epoch) else { throw StoreError(.leaseLost, "scripted: version \(row.version) comes too late") }
-        guard !versions.contains(where: { $0.version == row.version || $0.parent == row.parent }) else {
+        guard !versions.contains(where: { $0.version == row.version || ($0.lineage, $0.parent) == (row.lineage, row.parent) }) else {
             guard let there = self.row(row.version), there.hashes == row.hashes, there.entries == row.entries else {
                 throw StoreError(.conflict, "scripted: version \(row.version) was recorded by another learner with other content")
             }
@@ -173,13 +175,33 @@ final class ScriptedConnection: Ledger {
 
     func versions(after version: UInt64, limit: Int) throws -> [RecordedVersion] {
         try call("reading versions after \(version)") {
-            database.versions.lazy.filter { $0.version > version }.prefix(database.world.isCalm ? limit : min(limit, 7)).map {
-                RecordedVersion(
-                    version: $0.version, semantics: StateMachine.semantics, learningHash: $0.learningHash, entries: $0.entries,
-                    hashes: $0.hashes, positions: $0.positions)
-            }
+            database.versions.lazy.filter { $0.version > version }.prefix(database.world.isCalm ? limit : min(limit, 7)).map(recorded)
         }
     }
+
+    func version(_ version: UInt64) throws -> RecordedVersion? { try call("reading version \(version)") { database.row(version).map(recorded) } }
+
+    private func recorded(_ row: ScriptedDatabase.Row) -> RecordedVersion {
+        RecordedVersion(
+            version: row.version, lineage: row.lineage, parent: row.parent, incarnation: row.incarnation, semantics: StateMachine.semantics,
+            learningHash: row.learningHash, entries: row.entries, hashes: row.hashes, positions: row.positions)
+    }
+
+    func chain(to version: UInt64) throws -> Chain {
+        try call("asking for the chain") {
+            let forks = database.versions.filter { $0.parent != $0.version - 1 }.map { Chain.Fork(version: $0.version, parent: $0.parent) }
+            return Chain(to: version, forks: forks, oldest: database.versions.first?.version ?? 1)
+        }
+    }
+
+    /// The pipeline's file never changes here.
+    func definition(_ learningHash: String) throws -> (source: String, schema: [UInt8]?)? { nil }
+
+    // Operators do not ask anything here, and a gap is a failure of the simulation.
+    func hasRequests() throws -> Bool { false }
+    func nextRequest() throws -> OperatorRequest? { nil }
+    func refuse(request id: Int64, reason: String, epoch: Int64) throws {}
+    func record(_ gap: GapError) throws { database.world.fail("\(gap)") }
 
     func window(ofVersion version: UInt64) throws -> MetricReport? {
         try call("reading a window") { database.row(version)?.metrics.window }
@@ -188,7 +210,7 @@ final class ScriptedConnection: Ledger {
     func record(_ sealed: SealedVersion, epoch: Int64, learningHash: String, effectsVersion: UInt64, newestEventMilliseconds: Int64) throws {
         try call("version \(sealed.version)", isCommit: true) {
             let row = ScriptedDatabase.Row(
-                version: sealed.version, parent: sealed.version - 1, epoch: epoch, leaseEpoch: database.epoch, learningHash: learningHash,
+                version: sealed.version, lineage: sealed.lineage, parent: sealed.parent, incarnation: sealed.incarnation, epoch: epoch, leaseEpoch: database.epoch, learningHash: learningHash,
                 entries: sealed.entries, learned: sealed.learned, refused: sealed.refused, hashes: sealed.hashes,
                 positions: sealed.positions, metrics: sealed.metrics, newestEventMilliseconds: newestEventMilliseconds)
             try database.insert(row, effectsVersion: effectsVersion)
@@ -220,8 +242,8 @@ final class ScriptedConnection: Ledger {
         }
     }
 
-    func newestSnapshot(notAfter version: UInt64) throws -> UInt64? {
-        try call("asking for a snapshot") { database.snapshots.last { $0.version <= version }?.version }
+    func snapshots(on chain: Chain) throws -> [UInt64] {
+        try call("asking for snapshots") { database.snapshots.map(\.version).filter(chain.contains).reversed() }
     }
 
     func readSnapshot(version: UInt64) throws -> [UInt8] {
