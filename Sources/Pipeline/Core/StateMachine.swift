@@ -30,6 +30,8 @@ public struct SealedVersion: Sendable {
     /// Of the topic; see `Run`.
     public var incarnation: UInt32
     public var driftEvents: [DriftEvent]
+    /// How many dead letters it has. The shell counts them, which has their bytes.
+    package var deadLetters: [DeadLetterCount] = []
 }
 
 /// By which a rebuilt version is compared with the recorded one.

@@ -20,6 +20,8 @@ public struct PipelineDefinition: Sendable {
     public let version: Version
     /// The time between snapshots.
     public let snapshotSeconds: Double
+    /// What of the history is kept.
+    public let keep: Keep
     /// X of the topics `X.versions` and `X.images`; the pipeline's name unless the file says another.
     public let publishTopic: DeferredText
     /// Where refused events go; nil when they are only counted.
@@ -160,6 +162,17 @@ public struct PipelineDefinition: Sendable {
 
         static let eventsRange = 1...10_000_000
         static let secondsRange = 0.01...3600.0
+    }
+
+    /// What of the history is kept; the rest is collected while the learner runs.
+    public struct Keep: Sendable, Equatable {
+        /// The newest snapshots, so many of them.
+        public let snapshots: Int
+        /// Versions of the last days, and whatever their age those from the oldest kept snapshot on; nodes that reported within them.
+        public let days: Double
+
+        static let snapshotsRange = 1...10_000
+        static let daysRange = 0.001...36_500.0
     }
 
     static let outageSecondsRange = 1.0...86_400.0

@@ -48,7 +48,7 @@ struct Rebuild {
                         guard let run, (learned, refused) != (Int(run.learned), Int(run.refused)) else { continue }
                         throw ReplayError(
                             "version \(target.version), partition \(run.partition), offsets \(run.first)..<\(run.next): "
-                                + "\(run.learned) learned and \(run.refused) refused then, \(learned) and \(refused) now")
+                                + "\(run.learned) learned and \(run.refused) refused then, \(learned) and \(refused) now", isContradiction: true)
                     } catch let gap as GapError where stopsAtGap {
                         pass.result.gaps = [gap] + pass.gaps.values.filter { $0 != gap }.sorted { $0.partition < $1.partition }
                         return pass.result
@@ -68,12 +68,12 @@ struct Rebuild {
         guard rebuilt.input == target.hashes.input else {
             throw ReplayError(
                 "version \(target.version) of \(definition.name): the log does not hold the bytes that were learned then "
-                    + "(hash of the input \(hex(target.hashes.input)) recorded, \(hex(rebuilt.input)) now)")
+                    + "(hash of the input \(hex(target.hashes.input)) recorded, \(hex(rebuilt.input)) now)", isContradiction: true)
         }
         throw ReplayError(
             "version \(target.version) of \(definition.name): the same bytes lead to another state "
                 + "(image \(target.hashes.image) recorded, \(rebuilt.image) now; trace \(hex(target.hashes.trace)), \(hex(rebuilt.trace))): "
-                + "this program or this machine computes otherwise than the one that recorded it")
+                + "this program or this machine computes otherwise than the one that recorded it", isContradiction: true)
     }
 
     private func hex(_ value: UInt64) -> String { String(value, radix: 16) }

@@ -18,11 +18,14 @@ final class SourceBatch: @unchecked Sendable {
     private var bytes: [UInt8] = []
     /// Where each event's value ends in `bytes`, and whether it has one.
     private var values: [(end: Int, isNull: Bool)] = []
+    /// Keys and headers of the events that were refused when they were decoded, by their places in the batch.
+    private var origins: [Int: (key: [UInt8]?, headers: [KafkaHeader])] = [:]
 
     fileprivate func removeAll(partition: Int32, next: Int64) {
         examples.removeAll()
         bytes.removeAll(keepingCapacity: true)
         values.removeAll(keepingCapacity: true)
+        if !origins.isEmpty { origins = [:] }
         self.partition = partition
         self.next = next
         newestMilliseconds = 0
@@ -32,6 +35,7 @@ final class SourceBatch: @unchecked Sendable {
         if let value = record.value { bytes.append(contentsOf: value) }
         values.append((bytes.count, record.value == nil))
         decoder.decode(record.value, offset: record.offset, into: examples)
+        if let example = examples.examples.last, example.refusal >= 0 { origins[examples.examples.count - 1] = record.origin }
         next = record.offset + 1
         newestMilliseconds = max(newestMilliseconds, record.timestampMilliseconds ?? 0)
     }
@@ -46,7 +50,8 @@ final class SourceBatch: @unchecked Sendable {
             let start = index == 0 ? 0 : values[index - 1].end
             return DeadLetter(
                 partition: partition, offset: example.offset, refusal: examples.refusals[Int(example.refusal)],
-                value: values[index].isNull ? nil : Array(bytes[start..<values[index].end]))
+                value: values[index].isNull ? nil : Array(bytes[start..<values[index].end]), key: origins[index]?.key,
+                headers: origins[index]?.headers ?? [])
         }
     }
 }
@@ -58,12 +63,20 @@ struct DeadLetter: Sendable {
     var refusal: Refusal
     /// The event as it was; nil for a tombstone.
     var value: [UInt8]?
+    /// The event's key and headers; not of events that only learning found to be wrong.
+    var key: [UInt8]?
+    var headers: [KafkaHeader] = []
 }
 
 /// The recorded order and the log do not agree.
 public struct ReplayError: Error, CustomStringConvertible, Sendable {
     public let description: String
-    init(_ description: String) { self.description = description }
+    /// What was rebuilt is not what was recorded; else it could not be rebuilt.
+    let isContradiction: Bool
+    init(_ description: String, isContradiction: Bool = false) {
+        self.description = description
+        self.isContradiction = isContradiction
+    }
 }
 
 /// Reads a pipeline's topic. Used by one thread at a time; `wake` by any.

@@ -27,6 +27,10 @@ package final class LearnerRun: @unchecked Sendable {
     /// Publications that have left and are not recorded yet.
     let sentPublications = Locked<[[SentPublication]]>([])
     let publishingEnded = ManagedAtomic<Bool>(false)
+    /// Of the newest recorded version.
+    let recordedPositions = Locked<[PartitionStart]>([])
+    /// The log ages: a snapshot is wanted though none is due by the clock.
+    let isSnapshotOwedToLog = ManagedAtomic<Bool>(false)
     private let failure = Locked<(any Error)?>(nil)
 
     /// What the reading thread hands over, in the order in which it is to be applied.
@@ -43,6 +47,8 @@ package final class LearnerRun: @unchecked Sendable {
         var learning: Learning
         var recording: Recording
         var publisher: Publisher
+        var logWatch: LogWatch
+        var collecting: Collecting
     }
     private var parts: Parts?
 
@@ -91,12 +97,15 @@ package final class LearnerRun: @unchecked Sendable {
             lastSequence: newest.any, lastImageSequence: newest.image, outbox: outbox, clock: clock)
         let partitions = machine.positions.count
         service.statusBox.with { $0.newestEventMilliseconds = newestEvent }
+        recordedPositions.value = machine.positions.map { PartitionStart(partition: $0.key, offset: $0.value) }
+        let snapshot = try ledger.version(beginning.snapshotVersion)
         guard !isEnding else { return false }
         service.statusBox.with { $0.phase = .learning }
         parts = Parts(
             ingest: ingest, outbox: outbox, reading: Reading(self, ingest, partitions: partitions),
             learning: Learning(self, machine, publisher, snapshotVersion: beginning.snapshotVersion),
-            recording: Recording(self, recorder, ingest, recordedVersion: machine.version), publisher: publisher)
+            recording: Recording(self, recorder, ingest, recordedVersion: machine.version), publisher: publisher,
+            logWatch: LogWatch(self, ingest, snapshot: snapshot?.positions ?? []), collecting: Collecting(self))
         isKept = true
         return true
     }
@@ -111,7 +120,7 @@ package final class LearnerRun: @unchecked Sendable {
         case .learning: try parts.learning.step(wait: wait)
         case .recording: try parts.recording.step(wait: wait)
         case .publishing: try publishingStep(parts.publisher, wait: wait)
-        case .snapshotting: try snapshottingStep(wait: wait)
+        case .snapshotting: try snapshottingStep(parts.logWatch, parts.collecting, wait: wait)
         }
     }
 

@@ -41,6 +41,7 @@ final class Recording {
                 $0.recordedVersion = sealed.version
                 $0.newestEventMilliseconds = item.newestEventMilliseconds
             }
+            run.recordedPositions.value = sealed.positions
             commitOffsets(sealed.positions)
             for event in sealed.driftEvents {
                 run.logger.notice(
@@ -49,6 +50,8 @@ final class Recording {
             }
             run.service.onVersion(sealed)
         }
+        // Recovery begins from a snapshot only when the history knows that the dead letters up to it have left.
+        if item.sealed == nil, item.snapshot != nil { try recorder.finish() }
         if let snapshot = item.snapshot { run.snapshots.push((version, snapshot.state, snapshot.reason)) }
         if let job = item.publication { run.publications.push(job) }
         return true
@@ -110,8 +113,10 @@ extension LearnerRun {
         return true
     }
 
-    func snapshottingStep(wait: Duration) throws -> Bool {
+    func snapshottingStep(_ logWatch: LogWatch, _ collecting: Collecting, wait: Duration) throws -> Bool {
         if snapshots.isFinished { return false }
+        logWatch.step()
+        try collecting.step()
         guard let (version, state, reason) = snapshots.pop(timeout: wait) else { return true }
         defer { snapshotUnderWay.store(false, ordering: .relaxed) }
         do {
@@ -120,6 +125,8 @@ extension LearnerRun {
             let began = clock.now
             try ledger.writeSnapshot(state, version: version, reason: reason, epoch: epoch)
             logger.debug("snapshot of version \(version) (\(reason)) in \(clock.now - began)")
+            logWatch.wrote(try ledger.version(version)?.positions ?? [])
+            collecting.wroteSnapshot()
             service.statusBox.with {
                 $0.snapshots += 1
                 $0.snapshotVersion = version

@@ -10,13 +10,28 @@ extension Store {
 
     /// The versions that lead to one, from what is recorded of forks before it.
     package func chain(to version: UInt64) throws -> Chain {
-        let forks = try connection.query(
-            "SELECT version, parent FROM freshet.versions WHERE pipeline = $1 AND parent <> version - 1 AND version <= $2",
-            [.text(pipeline), .int(Int64(clamping: version))], timeout: Self.timeout
-        ).map { Chain.Fork(version: UInt64(try $0.int("version")), parent: UInt64(try $0.int("parent"))) }
+        let forks = try forks(notAfter: version)
         let oldest = try connection.query(
             "SELECT coalesce(min(version), 1) AS version FROM freshet.versions WHERE pipeline = $1", [.text(pipeline)], timeout: Self.timeout)
         return Chain(to: version, forks: forks, oldest: UInt64(try oldest.first?.int("version") ?? 1))
+    }
+
+    /// Where versions do not follow the number before them. Each lineage begins with one, and its oldest row is found by the index of lineage and
+    /// parent: of the condition itself the planner believes that nearly all rows meet it, and reads them.
+    func forks(notAfter version: UInt64) throws -> [Chain.Fork] {
+        try connection.query(
+            """
+            WITH RECURSIVE lineages AS (
+                (SELECT lineage FROM freshet.versions WHERE pipeline = $1 ORDER BY lineage LIMIT 1)
+                UNION ALL
+                SELECT (SELECT v.lineage FROM freshet.versions v WHERE v.pipeline = $1 AND v.lineage > l.lineage ORDER BY v.lineage LIMIT 1)
+                FROM lineages l WHERE l.lineage IS NOT NULL
+            )
+            SELECT f.version, f.parent FROM lineages l CROSS JOIN LATERAL (
+                SELECT version, parent FROM freshet.versions v WHERE v.pipeline = $1 AND v.lineage = l.lineage ORDER BY v.parent LIMIT 1) f
+            WHERE f.parent <> f.version - 1 AND f.version <= $2
+            """, [.text(pipeline), .int(Int64(clamping: version))], timeout: Self.timeout
+        ).map { Chain.Fork(version: UInt64(try $0.int("version")), parent: UInt64(try $0.int("parent"))) }
     }
 
     /// The versions after `version` by number, at most `limit` of them.

@@ -34,6 +34,13 @@ package protocol Ledger: AnyObject {
     func nextRequest() throws -> OperatorRequest?
     func refuse(request id: Int64, reason: String, epoch: Int64) throws
     func record(_ gap: GapError) throws
+
+    func collect(_ keep: PipelineDefinition.Keep, pinned: UInt64?, epoch: Int64, patience: Duration) throws -> Collected
+}
+
+extension Ledger {
+    /// A history that keeps everything.
+    package func collect(_ keep: PipelineDefinition.Keep, pinned: UInt64?, epoch: Int64, patience: Duration) throws -> Collected { Collected() }
 }
 
 extension Store: Ledger {

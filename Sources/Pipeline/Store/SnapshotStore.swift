@@ -11,7 +11,7 @@ extension Store {
     private static let snapshotTimeout = Duration.seconds(600)
     private static let stateBytesMaximum = 64 << 30
 
-    /// Stores the state of a recorded version, and drops snapshots beyond those that are kept.
+    /// Stores the state of a recorded version.
     package func writeSnapshot(_ state: [UInt8], version: UInt64, reason: String, epoch: Int64) throws {
         let row: [PGValue] = [.text(pipeline), .int(Int64(version))]
         var storedBytes = 0
@@ -49,14 +49,6 @@ extension Store {
                     .text(reason), .int(Int64(state.count)), .int(Int64(storedBytes)), .int(Int64(chunks)), .text(Self.sha256(state)),
                     .int(Int64(StateMachine.format)),
                 ], timeout: Self.timeout)
-            // Never the ones that recovery could still need: those up to the version whose effects have left.
-            _ = try connection.execute(
-                """
-                DELETE FROM freshet.snapshots WHERE pipeline = $1 AND version < (
-                    SELECT min(version) FROM (
-                        SELECT s.version FROM freshet.snapshots s JOIN freshet.pipelines p USING (pipeline)
-                        WHERE pipeline = $1 AND s.version <= p.effects_version ORDER BY s.version DESC LIMIT $2) kept)
-                """, [.text(pipeline), .int(Int64(Self.snapshotsKept))], timeout: Self.timeout)
         }
     }
 

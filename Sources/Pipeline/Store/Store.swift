@@ -52,8 +52,6 @@ public struct RecordedVersion: Sendable {
 /// One pipeline's part of the database, over one connection. Used by one thread at a time.
 public final class Store {
     static let timeout = Duration.seconds(30)
-    /// How many snapshots are kept.
-    static let snapshotsKept = 10
 
     public let pipeline: String
     let connection: PostgresConnection
@@ -154,6 +152,7 @@ public final class Store {
                         timeout: Self.timeout)
                 }
                 for event in sealed.driftEvents { try insert(event, version: version) }
+                try insert(sealed.deadLetters, version: version)
                 try recordConsequences(of: sealed)
             }
         } catch let error as PostgresError where error.sqlState == "23505" {

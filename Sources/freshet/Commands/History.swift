@@ -22,12 +22,13 @@ struct LogCommand: ParsableCommand {
     @Option(help: "Only versions before this one.") var before: UInt64?
     @OptionGroup var output: OutputOptions
 
-    private struct Result: Encodable { var versions: [VersionSummary] }
+    private struct Result: Encodable { var versions: [VersionSummary], collected_version: UInt64 }
 
     func run() throws {
-        let versions = try history.withStore { try $0.log(limit: limit, before: before) }
-        if output.json { return try Output.json(Result(versions: versions)) }
-        guard !versions.isEmpty else { return Output.line("no versions yet") }
+        let (versions, collected) = try history.withStore { (try $0.log(limit: limit, before: before), try $0.collectedVersion()) }
+        if output.json { return try Output.json(Result(versions: versions, collected_version: collected)) }
+        if versions.count < limit, collected > 0 { Output.note("versions up to \(collected) were collected, as the pipeline's `keep` says") }
+        guard !versions.isEmpty else { return Output.line(collected > 0 ? "no versions are left of these" : "no versions yet") }
         // Of classes the logloss and, where there are two, the AUC; of numbers the loss that is learned and the mean absolute error.
         let isRegression = versions.contains { $0.metrics.window?.mae != nil }
         let isLogarithmic = versions.contains { $0.metrics.window?.logloss != nil }
@@ -62,7 +63,7 @@ struct ShowCommand: ParsableCommand {
         let detail = try history.withStore { store in
             let number = try chosen.version ?? store.newestVersion()
             guard let detail = try store.show(version: number) else {
-                throw Failure(number == 0 ? "\(store.pipeline) has no versions yet" : "\(store.pipeline) has no version \(number)")
+                throw Failure(try store.whyMissing(number))
             }
             return detail
         }

@@ -136,6 +136,9 @@ func learnerMetrics(_ learners: [LearnerService]) -> String {
     family("publication_bytes_total", .counter, "Bytes of publications sent by this process.") { Double($0.publicationBytes) }
     family("snapshots_total", .counter, "Snapshots written by this process.") { Double($0.snapshots) }
     family("snapshot_version", .gauge, "The version of the newest snapshot written by this process.") { Double($0.snapshotVersion) }
+    family("log_margin_events", .gauge, "Events that the log may lose before the newest snapshot cannot be gone on from.") { $0.logMargin.map(Double.init) }
+    family("collected_versions_total", .counter, "Versions deleted by this process because the pipeline does not keep them.") { Double($0.collectedVersions) }
+    family("collected_snapshots_total", .counter, "Snapshots deleted by this process because the pipeline does not keep them.") { Double($0.collectedSnapshots) }
     family("drift_events_total", .counter, "Drift events found by this process.") { Double($0.driftEvents) }
     family("newest_event_timestamp_seconds", .gauge, "The Kafka timestamp of the newest event in a recorded version.") {
         $0.newestEventMilliseconds > 0 ? Double($0.newestEventMilliseconds) / 1000 : nil
