@@ -44,9 +44,29 @@ final class ScriptedDatabase {
         versions.last { $0.version == version }
     }
 
-    /// From where on the next recovery reads.
+    /// From where on the next recovery reads; nothing while that may still change.
     var recoveryPositions: [PartitionStart] {
-        snapshots.last { $0.version <= effectsVersion }.flatMap { row($0.version)?.positions } ?? []
+        guard requests.isEmpty else { return [] }
+        let chain = chain(to: versions.last?.version ?? 0)
+        return snapshots.last { $0.version <= effectsVersion && chain.contains($0.version) }.flatMap { row($0.version)?.positions } ?? []
+    }
+
+    fileprivate func chain(to version: UInt64) -> Chain {
+        Chain(to: version, forks: versions.filter { $0.parent + 1 != $0.version }.map { .init(version: $0.version, parent: $0.parent) })
+    }
+
+    // MARK: Requests
+
+    /// Those that wait.
+    fileprivate(set) var requests: [OperatorRequest] = []
+    private(set) var requestCount: Int64 = 0
+
+    func ask(_ exclusion: Exclusion) {
+        requestCount += 1
+        var exclusion = exclusion
+        exclusion.request = requestCount
+        requests.append(OperatorRequest(id: requestCount, exclusion: exclusion))
+        world.note("an operator asks to exclude partition \(exclusion.partition) \(exclusion.first)..<\(exclusion.next)")
     }
 
     var isAway: Bool { world.now < awayUntil }
@@ -88,7 +108,9 @@ final class ScriptedDatabase {
     fileprivate func insert(_ row: Row, effectsVersion: UInt64) throws {
         guard holdsLease(row.epoch) else { throw StoreError(.leaseLost, "scripted: version \(row.version) comes too late") }
         guard !versions.contains(where: { $0.version == row.version || ($0.lineage, $0.parent) == (row.lineage, row.parent) }) else {
-            guard let there = self.row(row.version), there.hashes == row.hashes, there.entries == row.entries else {
+            guard let there = self.row(row.version), (there.lineage, there.parent) == (row.lineage, row.parent), there.hashes == row.hashes,
+                there.entries == row.entries
+            else {
                 throw StoreError(.conflict, "scripted: version \(row.version) was recorded by another learner with other content")
             }
             self.effectsVersion = effectsVersion
@@ -96,7 +118,8 @@ final class ScriptedDatabase {
         }
         versions.append(row)
         self.effectsVersion = effectsVersion
-        world.note("version \(row.version) is recorded under epoch \(row.epoch)")
+        for case .command(.exclude(let exclusion)) in row.entries { requests.removeAll { $0.id == exclusion.request } }
+        world.note("version \(row.version) is recorded after \(row.parent), under epoch \(row.epoch)")
         if row.epoch != epoch { world.fail("version \(row.version) was recorded under epoch \(row.epoch), while \(epoch) had the lease") }
     }
 
@@ -175,11 +198,15 @@ final class ScriptedConnection: Ledger {
 
     func versions(after version: UInt64, limit: Int) throws -> [RecordedVersion] {
         try call("reading versions after \(version)") {
-            database.versions.lazy.filter { $0.version > version }.prefix(database.world.isCalm ? limit : min(limit, 7)).map(recorded)
+            database.versions.lazy.filter { $0.version > version }.prefix(database.world.isCalm ? limit : min(limit, 7)).map {
+                recorded($0)
+            }
         }
     }
 
-    func version(_ version: UInt64) throws -> RecordedVersion? { try call("reading version \(version)") { database.row(version).map(recorded) } }
+    func version(_ version: UInt64) throws -> RecordedVersion? {
+        try call("reading version \(version)") { database.row(version).map(recorded) }
+    }
 
     private func recorded(_ row: ScriptedDatabase.Row) -> RecordedVersion {
         RecordedVersion(
@@ -187,21 +214,11 @@ final class ScriptedConnection: Ledger {
             learningHash: row.learningHash, entries: row.entries, hashes: row.hashes, positions: row.positions)
     }
 
-    func chain(to version: UInt64) throws -> Chain {
-        try call("asking for the chain") {
-            let forks = database.versions.filter { $0.parent != $0.version - 1 }.map { Chain.Fork(version: $0.version, parent: $0.parent) }
-            return Chain(to: version, forks: forks, oldest: database.versions.first?.version ?? 1)
-        }
+    func chain(to version: UInt64) throws -> Chain { try call("reading the chain to \(version)") { database.chain(to: version) } }
+
+    func definition(_ learningHash: String) throws -> (source: String, schema: [UInt8]?)? {
+        try call("reading a definition") { nil }
     }
-
-    /// The pipeline's file never changes here.
-    func definition(_ learningHash: String) throws -> (source: String, schema: [UInt8]?)? { nil }
-
-    // Operators do not ask anything here, and a gap is a failure of the simulation.
-    func hasRequests() throws -> Bool { false }
-    func nextRequest() throws -> OperatorRequest? { nil }
-    func refuse(request id: Int64, reason: String, epoch: Int64) throws {}
-    func record(_ gap: GapError) throws { database.world.fail("\(gap)") }
 
     func window(ofVersion version: UInt64) throws -> MetricReport? {
         try call("reading a window") { database.row(version)?.metrics.window }
@@ -210,7 +227,8 @@ final class ScriptedConnection: Ledger {
     func record(_ sealed: SealedVersion, epoch: Int64, learningHash: String, effectsVersion: UInt64, newestEventMilliseconds: Int64) throws {
         try call("version \(sealed.version)", isCommit: true) {
             let row = ScriptedDatabase.Row(
-                version: sealed.version, lineage: sealed.lineage, parent: sealed.parent, incarnation: sealed.incarnation, epoch: epoch, leaseEpoch: database.epoch, learningHash: learningHash,
+                version: sealed.version, lineage: sealed.lineage, parent: sealed.parent, incarnation: sealed.incarnation, epoch: epoch,
+                leaseEpoch: database.epoch, learningHash: learningHash,
                 entries: sealed.entries, learned: sealed.learned, refused: sealed.refused, hashes: sealed.hashes,
                 positions: sealed.positions, metrics: sealed.metrics, newestEventMilliseconds: newestEventMilliseconds)
             try database.insert(row, effectsVersion: effectsVersion)
@@ -265,4 +283,20 @@ final class ScriptedConnection: Ledger {
             try database.insert(snapshot: state, version: version, epoch: epoch)
         }
     }
+
+    // MARK: Requests
+
+    func hasRequests() throws -> Bool { try call("asking for requests") { !database.requests.isEmpty } }
+
+    func nextRequest() throws -> OperatorRequest? { try call("reading a request") { database.requests.first } }
+
+    func refuse(request id: Int64, reason: String, epoch: Int64) throws {
+        try call("refusing request \(id)", isCommit: true) {
+            guard database.holdsLease(epoch) else { return }
+            database.world.note("request \(id) is refused: \(reason)")
+            database.requests.removeAll { $0.id == id }
+        }
+    }
+
+    func record(_ gap: GapError) throws { try call("a gap", isCommit: true) {} }
 }
