@@ -73,15 +73,13 @@ extension Store {
         guard (0...Self.stateBytesMaximum).contains(size) else { throw damaged("a size of \(size) bytes") }
         var state: [UInt8] = []
         state.reserveCapacity(size)
-        // COPY takes no parameters: a pipeline's name is [a-z0-9_-] by its definition, and the version is a number.
-        guard pipeline.utf8.allSatisfy({ $0 != UInt8(ascii: "'") && $0 != UInt8(ascii: "\\") }) else {
-            throw StoreError(.missing, "a pipeline cannot be called \(pipeline)")
-        }
+        // COPY takes no parameters, but it sees the session's settings.
+        _ = try connection.query("SELECT set_config('freshet.pipeline', $1, false)", [.text(pipeline)], timeout: Self.timeout)
         var chunks = 0
         try connection.copyOut(
             """
-            COPY (SELECT chunk, bytes, data FROM freshet.snapshot_chunks WHERE pipeline = '\(pipeline)' AND version = \(version)
-            ORDER BY chunk) TO STDOUT BINARY
+            COPY (SELECT chunk, bytes, data FROM freshet.snapshot_chunks WHERE pipeline = current_setting('freshet.pipeline')
+            AND version = \(version) ORDER BY chunk) TO STDOUT BINARY
             """, timeout: Self.snapshotTimeout
         ) { row in
             let bytes = Int(try row.int(1))
