@@ -133,7 +133,13 @@ private func readDeadLetters(
     let configuration = KafkaConfiguration(brokers: kafka.brokers, properties: kafka.properties)
     let consumer = try KafkaConsumer(configuration, groupID: "freshet-\(definition.name)-dead-letters")
     defer { consumer.close(timeout: .seconds(5)) }
-    let ends = try (0..<Int32(try consumer.partitionCount(of: topic, timeout: readTimeout))).map { partition in
+    let count: Int
+    do {
+        count = try consumer.partitionCount(of: topic, timeout: readTimeout)
+    } catch let error as KafkaError where error.isTopicGone {
+        return  // brokers that create topics do so with the first letter
+    }
+    let ends = try (0..<Int32(count)).map { partition in
         var (low, high) = try consumer.watermarks(topic: topic, partition: partition, timeout: readTimeout)
         if let since = filter.sinceMilliseconds, low < high {
             let first = try consumer.offset(topic: topic, partition: partition, atMilliseconds: max(since, 0), timeout: readTimeout)
