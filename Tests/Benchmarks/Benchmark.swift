@@ -2,7 +2,7 @@
 // compared is made by `freshet generate` or here, from seeds. Nothing here passes or fails, and nothing stops the other parts: a part that
 // cannot be measured says why in its row.
 //
-//     freshet-bench [EVENTS] [PART...]      parts: evaluate core broker dense memory heap stages; all of them unless named
+//     freshet-bench [EVENTS] [PART...]      parts: evaluate core broker dense memory heap stages faults; all of them unless named
 //
 // FRESHET_PEERS names a Python virtual environment with vowpalwabbit, numpy and scikit-learn; without it those rows are skipped.
 
@@ -10,12 +10,12 @@ import Foundation
 
 @main
 struct Benchmark {
-    private static let parts: [(name: String, measure: @Sendable (Workbench) throws -> Void)] = [
+    private static let parts: [(name: String, measure: @Sendable (Workbench) async throws -> Void)] = [
         ("evaluate", measureEvaluate), ("core", measureCore), ("broker", measureBroker), ("dense", measureDense),
-        ("memory", measureMemory), ("heap", measureHeap), ("stages", measureStages),
+        ("memory", measureMemory), ("heap", measureHeap), ("stages", measureStages), ("faults", measureFaults),
     ]
 
-    static func main() throws {
+    static func main() async throws {
         let arguments = CommandLine.arguments.dropFirst()
         let names = arguments.filter { Int($0) == nil }
         if let unknown = names.first(where: { name in !parts.contains { $0.name == name } }) {
@@ -27,7 +27,7 @@ struct Benchmark {
         let began = ContinuousClock.now
         for part in parts where names.isEmpty || names.contains(part.name) {
             note("\(part.name) ...")
-            do { try part.measure(bench) } catch { bench.row(part.name, "not measured: \(error)") }
+            do { try await part.measure(bench) } catch { bench.row(part.name, "not measured: \(error)") }
         }
         bench.print(seconds: Int((ContinuousClock.now - began) / .seconds(1)))
     }

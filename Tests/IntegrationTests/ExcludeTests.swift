@@ -100,7 +100,7 @@ extension Integration {
         /// Protects: a learner killed at any moment of the rebuilding leaves the old head or the new one, and the request is done once.
         @Test func killedWhileItRebuilds() async throws {
             var random = SeededGenerator(UInt64.random(in: 0..<1_000_000))
-            try await Loop.with(.clicks, replacing: Self.small.merging(["snapshot: {seconds: 2}": "snapshot: {seconds: 3600}"]) { $1 }) { loop in
+            try await Loop.with(.clicks, replacing: Self.small.merging(["snapshot: {seconds: 60}": "snapshot: {seconds: 3600}"]) { $1 }) { loop in
                 let lines = try await poisoned(loop)
                 let all = try loop.write(lines, to: "all.jsonl"), clean = try loop.write(lines[..<5000] + lines[7000...], to: "clean.jsonl")
                 let expected = try await loop.json("evaluate", loop.file, clean)["image_hash"].string
@@ -124,10 +124,11 @@ extension Integration {
                     }
                 }
                 let last = try loop.learner()
+                _ = try await loop.port(of: last)
                 try await until("the request is done", state: { last.standardError }) {
                     try loop.number("SELECT count(*) FROM freshet.requests WHERE state = 'done'") == 1
                 }
-                #expect(try await last.terminate() == 0)
+                #expect(try await last.terminate() == 0, "\(last.standardError)")
                 #expect(try loop.number("SELECT count(*) FROM freshet.versions WHERE parent <> version - 1") == 1)
                 #expect(try await loop.json("show", loop.file)["image_hash"].string == expected)
                 #expect(try await loop.json("verify", loop.file)["equal"].bool == true)

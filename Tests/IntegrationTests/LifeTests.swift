@@ -73,9 +73,9 @@ extension Integration {
                 let learner = try loop.learner()
                 try await until("learning has begun", state: { learner.standardError }) { learner.standardError.contains("HTTP on port") }
                 for _ in 0..<2 {
-                    loop.broker.signal(SIGSTOP)
+                    loop.broker?.signal(SIGSTOP)
                     try await Task.sleep(for: .seconds(3))
-                    loop.broker.signal(SIGCONT)
+                    loop.broker?.signal(SIGCONT)
                     try await Task.sleep(for: .milliseconds(500))
                 }
                 try await loop.untilRecorded(4000, by: learner)

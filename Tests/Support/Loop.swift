@@ -7,14 +7,18 @@ import PostgresClient
 /// A pipeline with everything around it.
 public final class Loop: Sendable {
     public let folder: String
-    /// The pipeline's file.
+    /// The pipeline's file, and its name.
     public let file: String
+    public let pipeline: String
     public let brokers: String
-    /// The broker's process.
-    public let broker: ChildProcess
+    /// The broker's process; nil where the test brought the broker.
+    public let broker: ChildProcess?
+    /// What is between the clients and the broker, where the test asked for it.
+    public let proxy: Proxy?
     public let database: String
     public let environment: [String: String]
     private let program: String
+    private let serverURL: String
     private let children = Locked<[ChildProcess]>([])
 
     /// One server for all tests of this process. It ends with the process.
@@ -22,57 +26,83 @@ public final class Loop: Sendable {
 
     public enum Pipeline: String, Sendable { case electricity, clicks, demo }
 
+    public enum Broker: Sendable, Equatable {
+        /// librdkafka's, as `freshet broker`.
+        case embedded
+        /// Tansu, with the newer librdkafka in `freshet`. See `TestTools`.
+        case tansu
+        /// One that runs already: its address. It makes topics when they are first used.
+        case address(String)
+
+        /// What can be had here.
+        public static let all: [Broker] = TestTools.installed == nil ? [.embedded] : [.embedded, .tansu]
+    }
+
     /// Runs a test's body with a loop, and takes the loop down.
     ///
     /// - Parameters:
     ///   - replacing: texts of the pipeline's file, and what is to be there instead.
     ///   - tables: whether to make the database's tables.
+    ///   - server: the URL of a PostgreSQL that the test brought; the tests' common one if nil.
+    ///   - proxied: puts `proxy` between the clients and Tansu.
     public static func with(
         _ pipeline: Pipeline, partitions: Int = 1, topics: [String] = [], replacing: [String: String] = [:], tables: Bool = true,
+        broker: Broker = .embedded, server: String? = nil, proxied: Bool = false,
         isolation: isolated (any Actor)? = #isolation, _ body: (Loop) async throws -> Void
     ) async throws {
-        let loop = try await Loop(pipeline, partitions: partitions, topics: topics, replacing: replacing)
+        let loop = try await Loop(
+            pipeline, partitions: partitions, topics: topics, replacing: replacing, broker: broker, server: server, proxied: proxied)
         defer { loop.stop() }
         if tables { _ = try await loop.freshet("migrate", loop.file) }
         try await body(loop)
     }
 
-    private init(_ pipeline: Pipeline, partitions: Int, topics: [String], replacing: [String: String]) async throws {
+    private init(
+        _ pipeline: Pipeline, partitions: Int, topics: [String], replacing: [String: String], broker kind: Broker, server: String?, proxied: Bool
+    ) async throws {
         program = try TestData.program()
+        self.pipeline = pipeline == .electricity ? "electricity" : "clicks"
         folder = NSTemporaryDirectory() + "freshet-test-\(UUID().uuidString)"
         try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
         let kafkaTopic = pipeline == .electricity ? "feedback.electricity" : "feedback.clicks"
-        let published = pipeline == .electricity ? "electricity" : "clicks"
+        let published = self.pipeline
         do {
-            // The publication topics have one partition, which the broker would not give them by itself.
+            // The publication topics have one partition, which the embedded broker would not give them by itself.
             let all = ["\(kafkaTopic):\(partitions)", "\(kafkaTopic).dead:1", "\(published).versions:1", "\(published).images:1"] + topics
-            let broker = try ChildProcess(program, ["broker", "--json"] + all.flatMap { ["--topic", $0] }, folder: folder)
-            self.broker = broker
-            children.with { $0.append(broker) }
-            struct Answer: Decodable { var brokers: String }
-            brokers = try await until("the broker says where it is", timeout: .seconds(20), state: { broker.standardError }) {
-                try? JSONDecoder().decode(Answer.self, from: Data(broker.standardOutput.utf8))
-            }.brokers
+            (broker, brokers, proxy) = try await Self.start(kind, topics: all, program: program, folder: folder, proxied: proxied)
+            if let broker { children.with { $0.append(broker) } }
 
             let name = "test_" + UUID().uuidString.lowercased().replacingOccurrences(of: "-", with: "")
-            let url = try Self.server.get().url
+            let url = try server ?? Self.server.get().url
+            serverURL = url
             let connection = try PostgresConnection.connect(url, applicationName: "tests", timeout: .seconds(20))
             defer { connection.close() }
             _ = try connection.execute("CREATE DATABASE \(name)", timeout: .seconds(60))
             database = url.replacingOccurrences(of: "/postgres?", with: "/\(name)?")
-            environment = ["KAFKA_BROKERS": brokers, "DATABASE_URL": database]
+            var environment = ["KAFKA_BROKERS": brokers, "DATABASE_URL": database]
+            if kind == .tansu, let peers = TestTools.installed { environment["LD_PRELOAD"] = peers.librdkafka }
+            self.environment = environment
 
             var text = try String(contentsOfFile: "\(TestData.root)/pipelines/\(pipeline.rawValue).yaml", encoding: .utf8)
-            // This broker does not wake a fetch that waits.
+            // The embedded broker does not wake a fetch that waits.
+            let soon = "properties: {fetch.wait.max.ms: 10}"
             if pipeline != .demo {
-                text = text.replacingOccurrences(of: "topic: \(kafkaTopic)\n", with: "topic: \(kafkaTopic)\n    properties: {fetch.wait.max.ms: 10}\n")
+                text = text.replacingOccurrences(of: "topic: \(kafkaTopic)\n", with: "topic: \(kafkaTopic)\n    \(soon)\n")
             }
+            // Tansu 0.6.0 takes the first offset of a partition's last batch for the last offset.
+            if kind == .tansu { text = text.replacingOccurrences(of: soon, with: "properties: {fetch.wait.max.ms: 20, batch.num.messages: 1}") }
             for (old, new) in replacing {
                 guard text.contains(old) else { throw TestFailure("\(pipeline).yaml has no \"\(old)\"") }
                 text = text.replacingOccurrences(of: old, with: new)
             }
             file = "\(folder)/\(pipeline.rawValue).yaml"
             try text.write(toFile: file, atomically: true, encoding: .utf8)
+            if kind == .tansu {
+                for topic in all {
+                    let parts = topic.split(separator: ":")
+                    try await createTopic(String(parts[0]), partitions: Int(parts[1]) ?? 1)
+                }
+            }
         } catch {
             for child in children.with({ $0 }) { child.kill() }
             try? FileManager.default.removeItem(atPath: folder)
@@ -80,11 +110,43 @@ public final class Loop: Sendable {
         }
     }
 
+    private static func start(
+        _ kind: Broker, topics: [String], program: String, folder: String, proxied: Bool
+    ) async throws -> (process: ChildProcess?, address: String, proxy: Proxy?) {
+        switch kind {
+        case .address(let address): return (nil, address, nil)
+        case .embedded:
+            let broker = try ChildProcess(program, ["broker", "--json"] + topics.flatMap { ["--topic", $0] }, folder: folder)
+            struct Answer: Decodable { var brokers: String }
+            let answer = try await until("the broker says where it is", timeout: .seconds(20), state: { broker.standardError }) {
+                try? JSONDecoder().decode(Answer.self, from: Data(broker.standardOutput.utf8))
+            }
+            return (broker, answer.brokers, nil)
+        case .tansu:
+            guard let peers = TestTools.installed else { throw TestFailure("Tansu is not installed: make peers") }
+            let port = try freePort()
+            let proxy = proxied ? try Proxy(to: .port(port)) : nil
+            let shown = proxy?.port ?? port
+            let broker = try ChildProcess(
+                peers.tansu,
+                [
+                    "broker", "--listener-url", "tcp://127.0.0.1:\(port)", "--advertised-listener-url", "tcp://127.0.0.1:\(shown)",
+                    "--storage-engine", "memory://tansu/",
+                ], folder: folder)
+            try await until("Tansu is ready", timeout: .seconds(20), state: { broker.standardError }) {
+                if let status = broker.exitStatus { throw TestFailure("Tansu ended with \(status): \(broker.standardError)") }
+                return (broker.standardOutput + broker.standardError).contains("ready in")
+            }
+            return (broker, "127.0.0.1:\(shown)", proxy)
+        }
+    }
+
     private func stop() {
         for child in children.with({ $0 }) { child.kill() }
+        proxy?.stop()
         try? FileManager.default.removeItem(atPath: folder)
-        // The server is the test process's own and goes with it; a database only takes room until then.
-        guard let url = try? Self.server.get().url, let connection = try? PostgresConnection.connect(url, applicationName: "tests", timeout: .seconds(20))
+        // The server goes with the test or the test process; a database only takes room until then.
+        guard let connection = try? PostgresConnection.connect(serverURL, applicationName: "tests", timeout: .seconds(5))
         else { return }
         defer { connection.close() }
         if let name = database.split(separator: "/").last?.split(separator: "?").first {

@@ -10,8 +10,9 @@ public enum TestData {
         return FileManager.default.isReadableFile(atPath: path) ? path : nil
     }()
 
-    /// The built program, which is beside the test bundle.
+    /// The built program: what FRESHET_PROGRAM names, or what is beside the test bundle.
     public static func program() throws -> String {
+        if let chosen = ProcessInfo.processInfo.environment["FRESHET_PROGRAM"] { return chosen }
         let folders = Bundle.allBundles.map(\.bundleURL) + CommandLine.arguments.map { URL(filePath: $0) }
         let candidates = folders.map { $0.deletingLastPathComponent().appending(path: "freshet").path }
             + ["\(root)/.build/release/freshet"]

@@ -75,13 +75,9 @@ public final class LearnerService: Sendable {
                 guard let lease = try waitForLease() else { return }
                 hasRecorded = try lease.hasVersions()
                 return try lead(lease)
-<<<<<<< HEAD
             } catch let over as TermOver where !over.isTrouble {
                 logger.info("\(over); beginning again")
-            } catch where hasLed && !isStopping && Self.passes(error) {
-=======
             } catch where (hasRecorded || status.recordedVersion > 0) && !isStopping && Self.passes(error) {
->>>>>>> main
                 let version = status.recordedVersion
                 if troubleSince?.version != version { troubleSince = (clock.now, version) }
                 guard let since = troubleSince?.time, clock.now - since < definition.outageMaximum else { throw error }
