@@ -101,7 +101,7 @@ public func replayDeadLetters(
 private struct Enough: Error {}
 
 /// Keeps the newest letters while a topic goes by.
-private struct NewestLetters {
+struct NewestLetters {
     let limit: Int
     private var kept: [StoredDeadLetter] = []
 
@@ -118,7 +118,7 @@ private struct NewestLetters {
         let sorted = kept.enumerated().sorted {
             ($0.element.timestampMilliseconds ?? 0, $0.offset) > ($1.element.timestampMilliseconds ?? 0, $1.offset)
         }
-        return Array(sorted.lazy.map(\.element).filter { seen.insert($0.position).inserted }.prefix(limit))
+        return Array(sorted.map(\.element).filter { seen.insert($0.position).inserted }.prefix(limit))
     }
 }
 
