@@ -86,6 +86,7 @@ extension StateMachine {
         try monitor.restore(from: &reader)
         try learner.restore(from: &reader)
         try reader.expectEnd()
+        try checkRestored()
     }
 
     /// What format 3 has more than format 2.

@@ -68,6 +68,9 @@ package final class LearnerRun: @unchecked Sendable {
     /// Ends the term; the first error is what it ended with.
     package func end(_ error: any Error) { failure.with { if $0 == nil { $0 = error } } }
 
+    /// The first error, if there was one.
+    package var error: (any Error)? { failure.value }
+
     // MARK: Steps
 
     /// Recovers, and makes the parts. False if it was stopped meanwhile.
@@ -179,7 +182,7 @@ package final class LearnerRun: @unchecked Sendable {
         for (worker, step) in zip(workers, Step.allCases) where !worker.join(timeout: patience) {
             logger.error("the \(step) thread has not ended within \(patience)")
         }
-        if let error = failure.value { throw error }
+        if let error { throw error }
     }
 }
 

@@ -14,7 +14,7 @@ public struct StoreError: Error, CustomStringConvertible, Sendable {
     public enum Kind: Sendable { case leaseLost, conflict, missing, damaged }
     public let kind: Kind
     public let description: String
-    init(_ kind: Kind, _ description: String) {
+    package init(_ kind: Kind, _ description: String) {
         self.kind = kind
         self.description = description
     }
@@ -32,6 +32,17 @@ public struct RecordedVersion: Sendable {
     public var entries: [Entry]
     public var hashes: VersionHashes
     public var positions: [PartitionStart]
+
+    package init(
+        version: UInt64, semantics: Int, learningHash: String, entries: [Entry], hashes: VersionHashes, positions: [PartitionStart]
+    ) {
+        self.version = version
+        self.semantics = semantics
+        self.learningHash = learningHash
+        self.entries = entries
+        self.hashes = hashes
+        self.positions = positions
+    }
 }
 
 /// One pipeline's part of the database, over one connection. Used by one thread at a time.
