@@ -75,6 +75,23 @@ struct DeadLetterTests {
         #expect(letters.allSatisfy(\.leaves) && !letter(.duplicate).leaves)
     }
 
+    @Test("Of copies one is listed, and of many letters the newest")
+    func newest() throws {
+        var newest = NewestLetters(limit: 2)
+        for offset: Int64 in [1, 2, 3, 2, 3] {
+            var read = try sent(letter(offset: offset))
+            read.timestampMilliseconds = offset
+            newest.add(read)
+        }
+        #expect(newest.letters.map(\.offset) == [3, 2])
+        for offset: Int64 in 4..<3000 {
+            var read = try sent(letter(offset: offset))
+            read.timestampMilliseconds = offset
+            newest.add(read)
+        }
+        #expect(newest.letters.map(\.offset) == [2999, 2998])
+    }
+
     @Test("A filter admits what it names, the range's end and other partitions not among it")
     func filter() throws {
         let read = try sent(letter())
