@@ -1,8 +1,10 @@
 // swift-tools-version:6.2
 import PackageDescription
 
-/// The per-event path is checked by tests in its ordinary build; `-Ounchecked` removes overflow and bounds traps there.
-let hot: [SwiftSetting] = [.unsafeFlags(["-Ounchecked", "-enforce-exclusivity=unchecked"])]
+/// What `make fuzz` and `make sanitize` build with: `fuzzer`, `address`, `thread`.
+let sanitizer = Context.environment["FRESHET_SANITIZER"]
+/// The per-event path is checked by tests in its ordinary build; `-Ounchecked` removes overflow and bounds traps there. Sanitized builds keep them.
+let hot: [SwiftSetting] = sanitizer == nil ? [.unsafeFlags(["-Ounchecked", "-enforce-exclusivity=unchecked"])] : []
 
 let package = Package(
     name: "freshet",
@@ -42,7 +44,8 @@ let package = Package(
             ],
             resources: [
                 .embedInCode("../../schemas/click.schema.json"), .embedInCode("../../schemas/electricity.schema.json"),
-                .embedInCode("../../schemas/migrations/0001_history.sql"),
+                .embedInCode("../../schemas/migrations/0001_history.sql"), .embedInCode("../../schemas/migrations/0002_lineages.sql"),
+                .embedInCode("../../schemas/migrations/0003_retention.sql"),
             ]
         ),
         .target(
@@ -81,7 +84,8 @@ let package = Package(
         .testTarget(name: "ModelTests", dependencies: ["TestSupport", "Model", "Records"]),
         .testTarget(name: "LearnerTests", dependencies: ["TestSupport", "Learner", "Model", "Records", "ReproducibleMath"]),
         .testTarget(name: "DriftTests", dependencies: ["Drift"]),
-        .testTarget(name: "PipelineTests", dependencies: ["Pipeline", "Records", "Learner", "Model", "Drift"]),
+        .testTarget(
+            name: "PipelineTests", dependencies: ["TestSupport", "KafkaClient", "Pipeline", "Records", "Learner", "Model", "Drift"], exclude: ["Fixtures"]),
         .testTarget(
             name: "ServingTests",
             dependencies: [
@@ -102,3 +106,10 @@ let package = Package(
     swiftLanguageModes: [.v6],
     cxxLanguageStandard: .cxx17
 )
+
+if sanitizer == "fuzzer" {
+    package.targets.append(
+        .executableTarget(
+            name: "freshet-fuzz", dependencies: ["TestSupport", "Pipeline", "Learner", "Model", "Records", "ReproducibleMath"], path: "Tests/Fuzz",
+            exclude: ["words.dict"]))
+}

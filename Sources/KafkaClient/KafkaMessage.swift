@@ -5,7 +5,7 @@ import CRDKafka
 
 /// A record, seen without copying it. Its bytes are valid only inside the callback that it is passed to.
 public struct KafkaMessage: ~Copyable {
-    private let pointer: UnsafePointer<rd_kafka_message_t>
+    let pointer: UnsafePointer<rd_kafka_message_t>
 
     init(_ pointer: UnsafePointer<rd_kafka_message_t>) { self.pointer = pointer }
 
@@ -37,5 +37,31 @@ public struct KafkaMessage: ~Copyable {
         var size = 0
         guard rd_kafka_header_get_last(headers, name, &value, &size) == RD_KAFKA_RESP_ERR_NO_ERROR, let value else { return nil }
         return UnsafeRawBufferPointer(start: value, count: size)
+    }
+
+    /// All headers, in their order, copied; one without a value has an empty one.
+    public var headers: [KafkaHeader] {
+        var list: OpaquePointer?
+        guard rd_kafka_message_headers(pointer, &list) == RD_KAFKA_RESP_ERR_NO_ERROR, let list else { return [] }
+        var headers: [KafkaHeader] = []
+        var name: UnsafePointer<CChar>?
+        var value: UnsafeRawPointer?
+        var size = 0
+        while rd_kafka_header_get_all(list, headers.count, &name, &value, &size) == RD_KAFKA_RESP_ERR_NO_ERROR, let name {
+            headers.append(
+                KafkaHeader(name: String(cString: name), value: value.map { Array(UnsafeRawBufferPointer(start: $0, count: size)) } ?? []))
+        }
+        return headers
+    }
+}
+
+/// A header of a record. Names may occur more than once.
+public struct KafkaHeader: Sendable, Equatable {
+    public var name: String
+    public var value: [UInt8]
+
+    public init(name: String, value: [UInt8]) {
+        self.name = name
+        self.value = value
     }
 }

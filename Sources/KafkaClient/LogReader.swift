@@ -1,18 +1,33 @@
 // Reading logs, without saying of what. `KafkaConsumer` does it over the network; the simulator of the tests has a scripted one, so that
 // everything above this line runs there as it does in production.
 
-/// A record of a log. `value` is valid only inside the callback that the record is passed to.
+import CRDKafka
+
+/// A record of a log. It is valid only inside the callback that the record is passed to.
 package struct LogRecord {
     package var offset: Int64
     /// Milliseconds since 1970; nil where the record has none.
     package var timestampMilliseconds: Int64?
     /// Nil is a tombstone.
     package var value: UnsafeRawBufferPointer?
+    /// Where the rest of it is; nil of a scripted record.
+    private var message: UnsafePointer<rd_kafka_message_t>?
 
     package init(offset: Int64, timestampMilliseconds: Int64?, value: UnsafeRawBufferPointer?) {
         self.offset = offset
         self.timestampMilliseconds = timestampMilliseconds
         self.value = value
+    }
+
+    fileprivate init(_ message: borrowing KafkaMessage) {
+        self.init(offset: message.offset, timestampMilliseconds: message.timestampMilliseconds, value: message.value)
+        self.message = message.pointer
+    }
+
+    /// The record's key and headers, copied.
+    package var origin: (key: [UInt8]?, headers: [KafkaHeader]) {
+        guard let message = message.map(KafkaMessage.init) else { return (nil, []) }
+        return (message.key.map(Array.init), message.headers)
     }
 }
 
@@ -45,7 +60,7 @@ extension KafkaConsumer: LogReader {
 extension PartitionQueue: LogQueue {
     package func read(max: Int, timeoutMilliseconds: Int32, _ body: (LogRecord) throws -> Void) throws -> Int {
         try consume(max: max, timeoutMilliseconds: timeoutMilliseconds) { message in
-            try body(LogRecord(offset: message.offset, timestampMilliseconds: message.timestampMilliseconds, value: message.value))
+            try body(LogRecord(message))
         }
     }
 }

@@ -87,6 +87,11 @@ final class BankLearner<W: WeightFormat> {
                 continue
             }
             let prediction = mixture.predict(margins)
+            // A mixture that somebody made up may give no number at all.
+            guard prediction.probability.isFinite else {
+                batch.refuseStep(index)
+                continue
+            }
             if W.kind != .fp32, QuantizationGap.isSampled(events.pointer.pointee) { sample(inputs, mixture, prediction, example.label) }
             let importance = relativeImportance(example.weight)
             guard step(inputs, prediction, example, min(importance, Self.importanceMaximum.members)) else {

@@ -59,7 +59,7 @@ struct QuantizationGap {
 
     private func add(quantized: Double, exact: Double, lossDifference: Double) {
         let half = counts.pointer + 2 * (Self.bins + 1)
-        if counts.pointer[Int(half.pointee & 1) * (Self.bins + 1)] == Self.stretch {
+        if counts.pointer[Int(half.pointee & 1) * (Self.bins + 1)] >= Self.stretch {
             half.pointee = half.pointee & 1 ^ 1
             let start = Int(half.pointee)
             for bin in 0...Self.bins { counts.pointer[start * (Self.bins + 1) + bin] = 0 }
@@ -68,8 +68,8 @@ struct QuantizationGap {
         }
         let start = Int(half.pointee & 1)
         let difference = (quantized - exact).magnitude
-        counts.pointer[start * (Self.bins + 1)] += 1
-        counts.pointer[start * (Self.bins + 1) + 1 + Self.bin(difference)] += 1
+        counts.pointer[start * (Self.bins + 1)] &+= 1
+        counts.pointer[start * (Self.bins + 1) + 1 + Self.bin(difference)] &+= 1
         sums.pointer[start * 2] += difference
         sums.pointer[start * 2 + 1] += lossDifference
     }

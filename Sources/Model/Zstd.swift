@@ -2,6 +2,9 @@ import CZstd
 
 /// Compression of snapshots, patches and images (zstd, RFC 8878).
 public enum Zstd {
+    /// A block of a frame has at least 4 bytes and makes at most 128 KiB of them.
+    private static let expansionMaximum = (128 << 10) / 4
+
     /// Compresses at `level`: 1 is the fastest that tries hard, below 0 it is faster still.
     public static func compress(_ bytes: UnsafeRawBufferPointer, level: Int32 = 1) throws(FormatError) -> [UInt8] {
         var written = 0
@@ -14,9 +17,9 @@ public enum Zstd {
     }
 
     /// Decompresses one frame whose content must be of exactly `size` bytes; the caller has checked that it may be that large. The frame's
-    /// own header must say so too: a size that is only claimed elsewhere allocates nothing.
+    /// own header must say so too, and have as many bytes as that takes: a size that is only claimed allocates nothing.
     public static func decompress(_ bytes: UnsafeRawBufferPointer, size: Int) throws(FormatError) -> [UInt8] {
-        guard size >= 0, ZSTD_getFrameContentSize(bytes.baseAddress, bytes.count) == UInt64(size) else {
+        guard size >= 0, size / expansionMaximum <= bytes.count, ZSTD_getFrameContentSize(bytes.baseAddress, bytes.count) == UInt64(size) else {
             throw FormatError("zstd: not a frame of the \(size) bytes that were announced")
         }
         var written = 0

@@ -10,6 +10,8 @@ public enum Bundled {
 
     /// The database's tables, in order.
     public static let migrations = [
-        Migration(version: 1, name: "history", sql: String(decoding: PackageResources._001_history_sql, as: UTF8.self))
+        Migration(version: 1, name: "history", sql: String(decoding: PackageResources._001_history_sql, as: UTF8.self)),
+        Migration(version: 2, name: "lineages", sql: String(decoding: PackageResources._002_lineages_sql, as: UTF8.self)),
+        Migration(version: 3, name: "retention", sql: String(decoding: PackageResources._003_retention_sql, as: UTF8.self)),
     ]
 }

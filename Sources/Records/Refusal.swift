@@ -32,6 +32,13 @@ public enum RefusalReason: String, Sendable, CaseIterable {
     case notFinite = "not_finite"
     /// The event's deduplication key was seen before.
     case duplicate
+    /// An operator has taken the event's offset out of the lineage.
+    case excluded
+}
+
+extension RefusalReason {
+    /// Says that something is wrong with the event itself: then it is kept as a dead letter.
+    public var isFault: Bool { self != .duplicate && self != .excluded }
 }
 
 /// Why one event was refused.

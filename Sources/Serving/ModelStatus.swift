@@ -21,13 +21,13 @@ struct ModelStatus: Sendable {
 }
 
 /// A model on this node: its slot, its status, and what decodes requests for it. Shared by its follower and all requests.
-final class ModelHost: Sendable {
-    let model: ServedModel
-    let slot = ModelSlot()
+package final class ModelHost: Sendable {
+    package let model: ServedModel
+    package let slot = ModelSlot()
     let predictor: Predictor
     private let statusBox = Mutex(ModelStatus())
 
-    init(_ model: ServedModel) {
+    package init(_ model: ServedModel) {
         self.model = model
         predictor = Predictor(plan: model.plan, link: model.link)
     }

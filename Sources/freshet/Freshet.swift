@@ -16,8 +16,8 @@ struct Freshet: AsyncParsableCommand {
         groupedSubcommands: [
             CommandGroup(name: "Run:", subcommands: [DemoCommand.self, RunCommand.self, ServeCommand.self]),
             CommandGroup(name: "Try:", subcommands: [CheckCommand.self, EvaluateCommand.self, GenerateCommand.self, FeedCommand.self, DetectCommand.self]),
-            CommandGroup(name: "Ask the history:", subcommands: [LogCommand.self, ShowCommand.self, DriftCommand.self, NodesCommand.self]),
-            CommandGroup(name: "Act on it:", subcommands: [VerifyCommand.self]),
+            CommandGroup(name: "Ask the history:", subcommands: [LogCommand.self, ShowCommand.self, DriftCommand.self, NodesCommand.self, DoctorCommand.self]),
+            CommandGroup(name: "Act on it:", subcommands: [VerifyCommand.self, ExcludeCommand.self, DeadLettersCommand.self]),
             CommandGroup(name: "Set up:", subcommands: [MigrateCommand.self, BrokerCommand.self]),
         ])
 }

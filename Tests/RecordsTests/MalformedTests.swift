@@ -1,5 +1,6 @@
 // What is JSON and what is not, against a slow validator that is written from RFC 8259 alone.
 
+import Foundation
 import Records
 import TestSupport
 import Testing
@@ -25,22 +26,9 @@ import Testing
         var random = SeededGenerator(seed)
         var refused = 0
         for _ in 0..<25_000 {
-            var bytes = Array(MalformedTests.seeds.randomElement(using: &random)!.utf8)
-            for _ in 0..<Int.random(in: 1...3, using: &random) where !bytes.isEmpty {
-                let at = Int.random(in: 0..<bytes.count, using: &random)
-                let end = min(bytes.count, at + Int.random(in: 1...8, using: &random))
-                switch Int.random(in: 0..<7, using: &random) {
-                case 0: bytes[at] = UInt8.random(in: 0...255, using: &random)
-                case 1: bytes.remove(at: at)
-                case 2: bytes.insert(contentsOf: MalformedTests.pieces.randomElement(using: &random)!, at: at)
-                case 3: bytes.removeSubrange(at..<end)
-                case 4: bytes.replaceSubrange(at..<end, with: MalformedTests.pieces.randomElement(using: &random)!)
-                case 5: bytes.insert(contentsOf: Array(bytes[at..<end]), at: at)
-                default: bytes.swapAt(at, Int.random(in: 0..<bytes.count, using: &random))
-                }
-            }
+            let bytes = random.mutated(Array(MalformedTests.seeds.randomElement(using: &random)!.utf8), pieces: MalformedTests.pieces)
             guard !bytes.isEmpty else { continue }
-            let expected = ReferenceJSON.verdict(bytes)
+            let expected = ReferenceJSON.verdict(bytes, depthMaximum: EventDecoder.depthMaximum)
             let decoded = decode(bytes, decoder)
             let found: ReferenceJSON.Verdict =
                 switch decoded.reason {
@@ -79,140 +67,59 @@ import Testing
             for tail in ["x", "{}", "]", "\0", "0", "\"\""] { #expect(decode(bytes + Array(tail.utf8), decoder).reason == .malformedJSON) }
         }
     }
-}
 
-/// A slow validator: recursive descent over bytes.
-struct ReferenceJSON {
-    enum Verdict { case event, malformed, notAnObject, duplicateKey }
-    private struct Malformed: Error {}
-
-    private let bytes: [UInt8]
-    private var at = 0
-    private var topKeys: [[UInt8]] = []
-
-    private init(_ bytes: [UInt8]) { self.bytes = bytes }
-
-    static func verdict(_ bytes: [UInt8]) -> Verdict {
-        guard String(validating: bytes, as: UTF8.self) != nil else { return .malformed }
-        var reader = ReferenceJSON(bytes)
-        do {
-            reader.space()
-            let object = reader.peek == 0x7b
-            try reader.value(depth: object ? 1 : 2)
-            reader.space()
-            guard reader.at == bytes.count else { return .malformed }
-            if !object { return .notAnObject }
-            return Set(reader.topKeys).count == reader.topKeys.count ? .event : .duplicateKey
-        } catch {
-            return .malformed
-        }
-    }
-
-    private var peek: UInt8? { at < bytes.count ? bytes[at] : nil }
-
-    private mutating func space() {
-        while let byte = peek, [0x20, 0x09, 0x0a, 0x0d].contains(byte) { at += 1 }
-    }
-
-    private mutating func take(_ text: String) throws {
-        guard bytes[at...].starts(with: text.utf8) else { throw Malformed() }
-        at += text.utf8.count
-    }
-
-    private mutating func value(depth: Int) throws {
-        switch peek {
-        case 0x22: _ = try string()
-        case 0x74: try take("true")
-        case 0x66: try take("false")
-        case 0x6e: try take("null")
-        case 0x7b, 0x5b:
-            guard depth <= EventDecoder.depthMaximum else { throw Malformed() }
-            let object = peek == 0x7b
-            at += 1
-            space()
-            if peek == (object ? 0x7d : 0x5d) {
-                at += 1
-                return
-            }
-            while true {
-                space()
-                if object {
-                    let key = try string()
-                    if depth == 1 { topKeys.append(key) }
-                    space()
-                    try take(":")
-                    space()
+    /// Protects: what the CSV reader makes of any file is JSON, and it ends.
+    @Test("two thousand mutated CSV files")
+    func files() throws {
+        let plan = try shopPlan()
+        let seeds = [
+            "id,site,clicked,user_id,price,ctr,ts\r\n1,x,1,7,2.5,0.5,1700000000\r\n\"2\",\"a \"\"b\"\"\nc\",0,,1e3,-0,0\n",
+            "\u{feff}site,x,clicked\n1,true,0\n\n01,é,1",
+        ].map { Array($0.utf8) }
+        let pieces = ["\"", "\"\"", ",", "\n", "\r\n", "\"\n", "\\", "\u{1}", "\u{feff}", "1e5", "01", "é"].map { Array($0.utf8) }
+        var random = SeededGenerator(31)
+        var rows = 0
+        try withFile("mutated.csv", []) { path in
+            for _ in 0..<2_000 {
+                let bytes = random.mutated(random.mutated(seeds.randomElement(using: &random)!, pieces: pieces), pieces: pieces)
+                try Data(bytes).write(to: URL(filePath: path))
+                guard let reader = try? CSVReader(path: path, plan: plan) else { continue }
+                let decoder = EventDecoder(plan)
+                for _ in 0...bytes.count {
+                    guard let row = try? reader.next() else { break }
+                    rows += 1
+                    let reason = decode(Array(row), decoder).reason
+                    if String(validating: bytes, as: UTF8.self) != nil { #expect(reason != .malformedJSON && reason != .notAnObject && reason != .duplicateKey) }
                 }
-                try value(depth: depth + 1)
-                space()
-                if peek == 0x2c {
-                    at += 1
-                    continue
-                }
-                return try take(object ? "}" : "]")
-            }
-        default: try number()
-        }
-    }
-
-    private mutating func digits() throws {
-        let start = at
-        while let byte = peek, (0x30...0x39).contains(byte) { at += 1 }
-        if at == start { throw Malformed() }
-    }
-
-    private mutating func number() throws {
-        if peek == 0x2d { at += 1 }
-        if peek == 0x30 { at += 1 } else { try digits() }
-        if peek == 0x2e {
-            at += 1
-            try digits()
-        }
-        if peek == 0x65 || peek == 0x45 {
-            at += 1
-            if peek == 0x2b || peek == 0x2d { at += 1 }
-            try digits()
-        }
-    }
-
-    private mutating func unit() throws -> UInt16 {
-        guard at + 4 <= bytes.count, bytes[at..<at + 4].allSatisfy({ Character(Unicode.Scalar($0)).isHexDigit }) else { throw Malformed() }
-        defer { at += 4 }
-        return UInt16(String(decoding: bytes[at..<at + 4], as: UTF8.self), radix: 16)!
-    }
-
-    /// The content, unescaped.
-    private mutating func string() throws -> [UInt8] {
-        try take("\"")
-        var content: [UInt8] = []
-        while let byte = peek {
-            at += 1
-            switch byte {
-            case 0x22: return content
-            case 0..<0x20: throw Malformed()
-            case 0x5c:
-                guard let escape = peek else { throw Malformed() }
-                at += 1
-                switch escape {
-                case 0x22, 0x5c, 0x2f: content.append(escape)
-                case 0x62: content.append(8)
-                case 0x66: content.append(12)
-                case 0x6e: content.append(10)
-                case 0x72: content.append(13)
-                case 0x74: content.append(9)
-                case 0x75:
-                    var units = [try unit()]
-                    if UTF16.isLeadSurrogate(units[0]) {
-                        try take("\\u")
-                        units.append(try unit())
-                    }
-                    guard let text = String(validating: units, as: UTF16.self) else { throw Malformed() }
-                    content += Array(text.utf8)
-                default: throw Malformed()
-                }
-            default: content.append(byte)
             }
         }
-        throw Malformed()
+        #expect(rows > 500)
+    }
+
+    /// Protects: an instance is a whole JSON value within the request, and a request that is not JSON has none.
+    @Test("five thousand mutated requests")
+    func requests() throws {
+        let seeds = [
+            #"{"instances":[{"site":"x","price":1.5},{"user_id":7,"ctr":null}]}"#,
+            #" { "x" : {"instances":[]} , "instances" : [ {"site":"\ud83d\ude00"} , [1,{"a":[]}] , "t" , -1.5e3 ] , "signature_name":"s" } "#,
+        ].map { Array($0.utf8) }
+        let pieces = MalformedTests.pieces + [#""instances":["#, "]", "},{"].map { Array($0.utf8) }
+        var random = SeededGenerator(32)
+        var found = 0
+        for _ in 0..<5_000 {
+            let bytes = random.mutated(seeds.randomElement(using: &random)!, pieces: pieces)
+            let verdict = ReferenceJSON.verdict(bytes, depthMaximum: EventDecoder.depthMaximum)
+            var seen = 0
+            let count = try? bytes.withUnsafeBytes { request in
+                try splitInstances(request, maximum: 8) { instance in
+                    seen += 1
+                    #expect(ReferenceJSON.verdict(Array(instance), depthMaximum: EventDecoder.depthMaximum) != .malformed)
+                }
+            }
+            #expect(seen == count ?? 0)
+            if verdict == .malformed || verdict == .notAnObject { #expect(count == nil) }
+            found += seen
+        }
+        #expect(found > 1_000)
     }
 }

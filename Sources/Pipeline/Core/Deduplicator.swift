@@ -24,6 +24,13 @@ package struct Deduplicator: Sendable {
         return false
     }
 
+    /// Remembers the newest of these keys, as many as the other limit allows.
+    func limited(to limit: Int) -> Deduplicator {
+        var other = Deduplicator(limit: limit)
+        for position in ring.indices { _ = other.isDuplicate(ring[(next + position) % ring.count]) }
+        return other
+    }
+
     package func encode(into writer: inout ByteWriter) {
         writer.append(UInt32(ring.count))
         for position in ring.indices { writer.append(ring[(next + position) % ring.count]) }

@@ -1,20 +1,27 @@
 // The whole state of a pipeline as bytes. Equal states have equal bytes, so a rebuilt state is compared by its hash.
+//
+// The format's number is the last character of its magic. What format 3 has and format 2 had not is one block behind the version; a state that was read
+// from format 2 knows nothing of it: no tails, nothing excluded, nothing counted as absent or lost.
 
 import Learner
 import Model
 import Records
 
 extension StateMachine {
-    private static let magic: UInt32 = 0x3253_4653  // "SFS2": the format's number is its last character
+    /// The newest format, which `encode` writes; `restoring` reads those from `formatOldest` on.
+    package static let format = 3
+    package static let formatOldest = 2
+    private static let magic: UInt32 = 0x3053_4653  // "SFS0"
 
     /// The whole state, at a cut.
     public func encode() throws -> [UInt8] {
         guard pending.isEmpty else { throw OrderError("a snapshot between versions") }
         var writer = ByteWriter(capacity: learner.encodedSize + (1 << 20))
-        writer.append(Self.magic)
+        writer.append(Self.magic + UInt32(Self.format) << 24)
         writer.append(UInt32(Self.semantics))
         writer.append(definition.learningHash)
         writer.append(version)
+        encodeOrder(into: &writer)
         writer.append(incarnation)
         writer.append(learned)
         writer.append(refused)
@@ -42,14 +49,24 @@ extension StateMachine {
     public convenience init(_ definition: PipelineDefinition, restoring bytes: UnsafeRawBufferPointer) throws {
         try self.init(definition)
         var reader = ByteReader(bytes)
-        guard try reader.integer(UInt32.self) == Self.magic else { throw FormatError("a snapshot of another format") }
+        let magic = try reader.integer(UInt32.self)
+        guard magic & 0xff_ffff == Self.magic & 0xff_ffff, magic >= Self.magic, magic <= Self.magic + 9 << 24 else {
+            throw FormatError("no snapshot of a pipeline's state")
+        }
+        let format = Int((magic - Self.magic) >> 24)
+        guard (Self.formatOldest...Self.format).contains(format) else {
+            throw FormatError(
+                "a snapshot of format \(format), and this program reads formats \(Self.formatOldest) to \(Self.format): "
+                    + (format > Self.format ? "a newer program wrote it; use that one" : "use an older program, or replay without it"))
+        }
         let semantics = try reader.integer(UInt32.self)
         guard semantics == Self.semantics else {
-            throw FormatError("a snapshot of semantics \(semantics), and this program has \(Self.semantics)")
+            throw FormatError("a snapshot of semantics \(semantics), and this program has \(Self.semantics): it would go on with other bits; use the program that wrote it")
         }
         try apply(.define(learningHash: try reader.string()))
         pending = []
         version = try reader.integer()
+        if format >= 3 { try restoreOrder(from: &reader) }
         incarnation = try reader.integer()
         learned = try reader.integer()
         refused = try reader.integer()
@@ -69,5 +86,30 @@ extension StateMachine {
         try monitor.restore(from: &reader)
         try learner.restore(from: &reader)
         try reader.expectEnd()
+        try checkRestored()
+    }
+
+    /// What format 3 has more than format 2.
+    private func encodeOrder(into writer: inout ByteWriter) {
+        writer.append(lineage)
+        writer.append(absent)
+        writer.append(lost)
+        writer.append(UInt32(tails.count))
+        for (partition, tail) in tails.sorted(by: { $0.key < $1.key }) {
+            writer.append(partition)
+            writer.append(tail.offset)
+            writer.append(tail.bytesHash)
+        }
+        exclusions.encode(into: &writer)
+    }
+
+    private func restoreOrder(from reader: inout ByteReader) throws {
+        lineage = try reader.integer()
+        absent = try reader.integer()
+        lost = try reader.integer()
+        for _ in 0..<(try reader.count(maximum: 1 << 20)) {
+            tails[try reader.integer()] = Tail(offset: try reader.integer(), bytesHash: try reader.integer())
+        }
+        exclusions = try Exclusions(decoding: &reader)
     }
 }

@@ -3,6 +3,8 @@
 //   - It reads no clock, does no I/O, starts no thread and draws no random number.
 //   - How a run is split into batches changes nothing but the recorded runs' boundaries; where versions are cut changes nothing at all.
 //   - `cut` names a position in the order and hashes the state there; it is the only thing that a version is.
+//   - The input's hash takes in every event that was read, those that are refused or excluded too: two states with the same one have read the
+//     same events, whatever they have learned from them.
 //
 // `evaluate`, the running learner, recovery and `verify` all drive this one type.
 
@@ -13,7 +15,11 @@ import Records
 /// What a cut found: a version, ready to be recorded.
 public struct SealedVersion: Sendable {
     public var version: UInt64
-    /// What led here from the version before.
+    /// Counts up with every fork, and where a lineage begins anew.
+    public var lineage: UInt32
+    /// The version before it in the lineage; 0 for the first.
+    public var parent: UInt64
+    /// What led here from the parent.
     public var entries: [Entry]
     public var learned: Int
     public var refused: Int
@@ -21,7 +27,11 @@ public struct SealedVersion: Sendable {
     public var metrics: VersionMetrics
     /// The next offset of each partition: the position that this version is.
     public var positions: [PartitionStart]
+    /// Of the topic; see `Run`.
+    public var incarnation: UInt32
     public var driftEvents: [DriftEvent]
+    /// How many dead letters it has. The shell counts them, which has their bytes.
+    package var deadLetters: [DeadLetterCount] = []
 }
 
 /// By which a rebuilt version is compared with the recorded one.
@@ -48,9 +58,14 @@ public struct VersionMetrics: Sendable, Equatable, Codable {
     public var unknownFields: Int
     /// What quantizing costs on the newest events; nil with FP32 weights.
     public var quantization: QuantizationReport?
+    /// Offsets inside runs that had no event, since the start: transaction markers, aborted transactions, what compaction took. Versions that
+    /// an older program recorded do not say it.
+    public var absent: Int?
+    /// Offsets that the broker no longer had when they were to be read, since the start.
+    public var lost: Int?
 
     enum CodingKeys: String, CodingKey {
-        case window, total, reference, refused, quantization
+        case window, total, reference, refused, quantization, absent, lost
         case unknownFields = "unknown_fields"
     }
 }
@@ -63,13 +78,20 @@ public final class StateMachine {
     public let definition: PipelineDefinition
     public let learner: OnlineLearner
     public internal(set) var version: UInt64 = 0
+    public internal(set) var lineage: UInt32 = 1
     public internal(set) var learned: UInt64 = 0
     public internal(set) var refused: UInt64 = 0
     /// The next offset of each partition that was started.
     public internal(set) var positions: [Int32: Int64] = [:]
+    /// The last event read of each partition: another one at its offset shows that the topic is another.
+    package internal(set) var tails: [Int32: Tail] = [:]
     var monitor: Monitor
 
-    var incarnation: UInt32 = 0
+    /// Of the topic; see `Run`.
+    package internal(set) var incarnation: UInt32 = 0
+    var exclusions = Exclusions()
+    var absent: UInt64 = 0
+    var lost: UInt64 = 0
     var input: UInt64 = 0
     var trace: UInt64 = 0
     var unknownFields: UInt64 = 0
@@ -78,9 +100,9 @@ public final class StateMachine {
     var deduplicator: Deduplicator?
 
     var pending: [Entry] = []
-    private var pendingLearned = 0
-    private var pendingRefused = 0
-    private var pendingDrift: [DriftEvent] = []
+    var pendingLearned = 0
+    var pendingRefused = 0
+    var pendingDrift: [DriftEvent] = []
     private var scores: [ScoredExample] = []
 
     public init(_ definition: PipelineDefinition) throws {
@@ -120,6 +142,8 @@ public final class StateMachine {
                 UInt64(bitPattern: example.offset) &* 0x9e37_79b9_7f4a_7c15 ^ UInt64(UInt32(bitPattern: partition))
                     ^ 0x8ebc_6af0_9c88_c6e3)
         }
+        // Before the duplicates: what is excluded must not be remembered either.
+        if !exclusions.isEmpty { refuseExcluded(batch, partition: partition, first: first, next: next) }
         if deduplicator != nil { refuseDuplicates(batch) }
 
         scores.removeAll(keepingCapacity: true)
@@ -139,6 +163,8 @@ public final class StateMachine {
         pendingLearned += learnedNow
         pendingRefused += refusedNow
         positions[partition] = next
+        absent += UInt64(next - first) - UInt64(batch.count)
+        if let last = batch.examples.last { tails[partition] = Tail(offset: last.offset, bytesHash: last.bytesHash) }
         record(
             Run(
                 incarnation: incarnation, partition: partition, first: first, next: next, learned: UInt32(learnedNow),
@@ -167,13 +193,22 @@ public final class StateMachine {
         }
     }
 
+    private func refuseExcluded(_ batch: ExampleBatch, partition: Int32, first: Int64, next: Int64) {
+        for span in exclusions.spans(of: partition, from: first, to: next) {
+            for index in 0..<batch.count {
+                let example = batch.examples[index]
+                guard example.refusal < 0, example.offset >= span.first, example.offset < span.next else { continue }
+                batch.refuse(index, Refusal(reason: .excluded, detail: "offsets \(span.first)..<\(span.next) are excluded"))
+            }
+        }
+    }
+
     public func apply(_ command: Command) throws {
         switch command {
         case .define(let learningHash):
             guard learningHash == definition.learningHash else {
                 throw OrderError(
-                    "the pipeline file defines \(definition.learningHash.prefix(12)), the recorded lineage \(learningHash.prefix(12)): "
-                        + "features, label, model, learn or monitor were changed; restore them, or give the pipeline another name to start anew")
+                    "the state is of definition \(definition.learningHash.prefix(12)), and definition \(learningHash.prefix(12)) was recorded here")
             }
         case .start(let partitions):
             for start in partitions {
@@ -182,15 +217,37 @@ public final class StateMachine {
             }
         case .reference(let reference):
             monitor.apply(reference)
+        case .exclude(let exclusion):
+            try exclusions.insert(.init(partition: exclusion.partition, first: exclusion.first, next: exclusion.next))
+        case .gap(let partition, let first, let next, _):
+            guard positions[partition] == first, next > first else {
+                throw OrderError(
+                    "offsets \(first)..<\(next) of partition \(partition) are lost, and \(positions[partition] ?? -1) is the next to be read")
+            }
+            positions[partition] = next
+            lost += UInt64(next - first)
+        case .recreated(let partitions):
+            guard partitions.allSatisfy({ $0.partition >= 0 && $0.offset >= 0 }), Set(partitions.map(\.partition)).count == partitions.count
+            else { throw OrderError("a topic that was created again with partitions that cannot be") }
+            incarnation += 1
+            positions = Dictionary(uniqueKeysWithValues: partitions.map { ($0.partition, $0.offset) })
+            // They named events of the old topic.
+            tails = [:]
+            exclusions = Exclusions()
         }
         pending.append(.command(command))
     }
 
     // MARK: Versions
 
-    /// Makes the present position a version.
-    public func cut() -> SealedVersion {
-        version += 1
+    /// Makes the present position the next version.
+    public func cut() -> SealedVersion { cut(version: version + 1, lineage: lineage) }
+
+    /// Makes the present position a version of this number. A fork has a number greater than the next one, and a greater lineage.
+    package func cut(version: UInt64, lineage: UInt32) -> SealedVersion {
+        let parent = self.version
+        self.version = version
+        self.lineage = lineage
         defer {
             pending.removeAll(keepingCapacity: true)
             pendingLearned = 0
@@ -198,9 +255,9 @@ public final class StateMachine {
             pendingDrift = []
         }
         return SealedVersion(
-            version: version, entries: pending, learned: pendingLearned, refused: pendingRefused,
+            version: version, lineage: lineage, parent: parent, entries: pending, learned: pendingLearned, refused: pendingRefused,
             hashes: VersionHashes(image: learner.image.seal(), trace: trace, input: input), metrics: metrics,
-            positions: sortedPositions, driftEvents: pendingDrift)
+            positions: sortedPositions, incarnation: incarnation, driftEvents: pendingDrift)
     }
 
     /// The figures at the present position.
@@ -209,7 +266,7 @@ public final class StateMachine {
         for (reason, count) in zip(RefusalReason.allCases, refusedByReason) where count > 0 { refused[reason.rawValue] = Int(count) }
         return VersionMetrics(
             window: monitor.metrics.recent.report, total: monitor.metrics.total.report, reference: monitor.reference, refused: refused,
-            unknownFields: Int(unknownFields), quantization: learner.quantization)
+            unknownFields: Int(unknownFields), quantization: learner.quantization, absent: Int(absent), lost: Int(lost))
     }
 
     /// Throws once the model has run away (`DivergenceWatch`); what was learned since the last version must then be neither recorded nor published.
@@ -239,6 +296,17 @@ public final class StateMachine {
     }
 }
 
+/// The last event that was read of a partition.
+package struct Tail: Sendable, Equatable {
+    package var offset: Int64
+    package var bytesHash: UInt64
+
+    package init(offset: Int64, bytesHash: UInt64) {
+        self.offset = offset
+        self.bytesHash = bytesHash
+    }
+}
+
 /// An entry that cannot follow the ones before it.
 public struct OrderError: Error, CustomStringConvertible, Sendable {
     public let description: String
@@ -254,7 +322,7 @@ public struct DivergenceError: Error, CustomStringConvertible, Sendable {
 
     public var description: String {
         "pipeline \(pipeline) diverges: \(symptom). Nothing behind version \(version) is published. Lower the rate of learn.optimizer, "
-            + "standardise or clip large numbers, and start under another pipeline name"
+            + "standardise or clip large numbers, and start again; or take the events that did it out with `freshet exclude`"
     }
 }
 

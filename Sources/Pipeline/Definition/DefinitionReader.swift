@@ -24,6 +24,7 @@ struct DefinitionReader {
         let monitor = readMonitor(file)
         let version = readVersion(file)
         let snapshotSeconds = seconds(file.section("snapshot", example: "{seconds: 60}"), 60, PipelineDefinition.snapshotSecondsRange)
+        let keep = readKeep(file)
         let publishTopic = topic(file, "publish", longest: 240) ?? name.map { DeferredText($0) }
         let deadLetterTopic = topic(file, "dead_letters", longest: 249)
         let storeSection = file.section("store", example: #"{postgres: "${DATABASE_URL}"}"#)
@@ -33,8 +34,9 @@ struct DefinitionReader {
         try log.check()
 
         // Nothing was logged, so nothing is missing; the compiler wants to hear it.
-        guard let name, let brokers = source.brokers, let topic = source.topic, let start = source.start, let strict = source.strict,
-            let label = source.label, let model, let learn, let monitor, let version, let snapshotSeconds, let publishTopic, let outageSeconds
+        guard let name, let brokers = source.brokers, let topic = source.topic, let start = source.start, let onGap = source.onGap,
+            let strict = source.strict, let label = source.label, let model, let learn, let monitor, let version, let snapshotSeconds, let keep,
+            let publishTopic, let outageSeconds
         else { throw log.error([(.start, "the pipeline file is incomplete")]) }
 
         let plan: EventPlan
@@ -52,9 +54,9 @@ struct DefinitionReader {
         return PipelineDefinition(
             name: name,
             source: .init(
-                start: start, schemaPath: source.schemaPath, deduplicate: source.deduplicate?.value, strict: strict,
+                start: start, onGap: onGap, schemaPath: source.schemaPath, schema: source.schema?.bytes, deduplicate: source.deduplicate?.value, strict: strict,
                 brokers: brokers, topic: topic, properties: source.properties),
-            plan: plan, model: model, learn: learn, monitor: monitor, version: version, snapshotSeconds: snapshotSeconds,
+            plan: plan, model: model, learn: learn, monitor: monitor, version: version, snapshotSeconds: snapshotSeconds, keep: keep,
             publishTopic: publishTopic, deadLetterTopic: deadLetterTopic, tests: tests.map(\.test),
             learningHash: meaning.learning(
                 deduplicateLast: source.deduplicate?.value.last, schema: source.schema?.bytes, monitor: monitor),
@@ -140,6 +142,14 @@ struct DefinitionReader {
         let seconds = seconds(section, 0.5, PipelineDefinition.Version.secondsRange)
         guard let events, let seconds else { return nil }
         return .init(events: events, seconds: seconds)
+    }
+
+    private func readKeep(_ file: DefinitionSection) -> PipelineDefinition.Keep? {
+        guard let section = optional(file, "keep", example: "{snapshots: 10, days: 30}") else { return nil }
+        let snapshots = section.integer("snapshots", default: 10, in: PipelineDefinition.Keep.snapshotsRange)
+        let days = section.number("days", default: 30, in: PipelineDefinition.Keep.daysRange)
+        guard let snapshots, let days else { return nil }
+        return .init(snapshots: snapshots, days: days)
     }
 
     private func seconds(_ section: DefinitionSection?, _ fallback: Double, _ range: ClosedRange<Double>) -> Double? {

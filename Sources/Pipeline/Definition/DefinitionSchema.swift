@@ -8,9 +8,12 @@ struct SchemaFinder {
     let pipelineFile: String
     let currentFolder: String
     let bundled: [String: [UInt8]]
+    /// The schema itself, where it is known already.
+    var given: [UInt8]?
 
     /// The schema's bytes. The error goes on after the file's name and says where was looked.
     func bytes(of path: String) throws(FileProblem) -> [UInt8] {
+        if let given { return given }
         for candidate in candidates(path) where FileManager.default.fileExists(atPath: candidate) {
             return try readFile(candidate, bytesMaximum: fileBytesMaximum)
         }

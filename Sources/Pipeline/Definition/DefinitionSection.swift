@@ -6,8 +6,8 @@ import Foundation
 package struct DefinitionSection {
     /// The keys of each map, by its path; `[]` is an element of a list. schemas/pipeline.schema.json says the same.
     package static let knownKeys: [String: [String]] = [
-        "": ["pipeline", "source", "features", "model", "learn", "monitor", "version", "snapshot", "publish", "dead_letters", "store", "tests"],
-        "source": ["kafka", "format", "schema", "start", "label", "time", "deduplicate", "strict", "weight"],
+        "": ["pipeline", "source", "features", "model", "learn", "monitor", "version", "snapshot", "keep", "publish", "dead_letters", "store", "tests"],
+        "source": ["kafka", "format", "schema", "start", "on_gap", "label", "time", "deduplicate", "strict", "weight"],
         "source.kafka": ["brokers", "topic", "properties"],
         "source.label": ["field", "kind", "classes"],
         "source.weight": ["field"],
@@ -22,6 +22,7 @@ package struct DefinitionSection {
         "monitor.detectors[]": ["kind", "delta"],
         "version": ["events", "seconds"],
         "snapshot": ["seconds"],
+        "keep": ["snapshots", "days"],
         "publish": ["topic"],
         "dead_letters": ["topic"],
         "store": ["postgres", "outage_seconds"],

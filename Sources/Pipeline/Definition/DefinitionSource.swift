@@ -11,6 +11,7 @@ extension DefinitionReader {
         var topic: DeferredText?
         var properties: [String: DeferredText] = [:]
         var start: PipelineDefinition.Start?
+        var onGap: PipelineDefinition.OnGap?
         var schemaPath: String?
         var schema: (bytes: [UInt8], compiled: EventSchema, position: Position)?
         var label: (field: String, kind: LabelKind, position: Position)?
@@ -31,6 +32,7 @@ extension DefinitionReader {
         }
         _ = source.choice("format", default: Format.json)
         parts.start = readStart(source)
+        parts.onGap = source.choice("on_gap", default: PipelineDefinition.OnGap.stop)
         parts.strict = source.boolean("strict", default: false)
         readSchema(source, into: &parts)
 

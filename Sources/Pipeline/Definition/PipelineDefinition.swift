@@ -20,6 +20,8 @@ public struct PipelineDefinition: Sendable {
     public let version: Version
     /// The time between snapshots.
     public let snapshotSeconds: Double
+    /// What of the history is kept.
+    public let keep: Keep
     /// X of the topics `X.versions` and `X.images`; the pipeline's name unless the file says another.
     public let publishTopic: DeferredText
     /// Where refused events go; nil when they are only counted.
@@ -44,8 +46,12 @@ public struct PipelineDefinition: Sendable {
     public struct Source: Sendable {
         /// Where reading starts when the pipeline has no version yet.
         public let start: Start
+        /// What to do where the broker's log has a gap, or is another one.
+        public let onGap: OnGap
         /// The JSON Schema's path, as the file writes it.
         public let schemaPath: String?
+        /// The JSON Schema's text.
+        let schema: [UInt8]?
         public let deduplicate: Deduplicate?
         /// Fields that nothing names refuse the event.
         public let strict: Bool
@@ -77,6 +83,14 @@ public struct PipelineDefinition: Sendable {
         public let topic: String
         /// Further librdkafka properties; none that Freshet sets itself.
         public let properties: [String: String]
+    }
+
+    /// What to do where the broker does not have what is to be read next.
+    public enum OnGap: String, Sendable, CaseIterable {
+        /// Say so, and stop.
+        case stop
+        /// Record it, and go on behind the gap.
+        case skip
     }
 
     /// Where the first start begins to read.
@@ -150,6 +164,17 @@ public struct PipelineDefinition: Sendable {
         static let secondsRange = 0.01...3600.0
     }
 
+    /// What of the history is kept; the rest is collected while the learner runs.
+    public struct Keep: Sendable, Equatable {
+        /// The newest snapshots, so many of them.
+        public let snapshots: Int
+        /// Versions of the last days, and whatever their age those from the oldest kept snapshot on; nodes that reported within them.
+        public let days: Double
+
+        static let snapshotsRange = 1...10_000
+        static let daysRange = 0.001...36_500.0
+    }
+
     static let outageSecondsRange = 1.0...86_400.0
     static let snapshotSecondsRange = 0.1...86_400.0
     static let deduplicateLastRange = 1...100_000_000
@@ -191,13 +216,15 @@ public struct PipelineDefinition: Sendable {
     }
 
     /// The same from text. `file` names it in errors, and schemas are looked for beside it.
+    ///
+    /// - Parameter schema: the text of `source.schema`, instead of the file that it names.
     public static func parse(
         _ text: String, file: String, environment: [String: String] = ProcessInfo.processInfo.environment,
-        bundledSchemas: [String: [UInt8]] = [:], currentFolder: String = FileManager.default.currentDirectoryPath
+        bundledSchemas: [String: [UInt8]] = [:], currentFolder: String = FileManager.default.currentDirectoryPath, schema: [UInt8]? = nil
     ) throws(DefinitionError) -> PipelineDefinition {
         let log = ProblemLog(file: file)
         let root = try DefinitionNode.parse(text, log: log)
-        let schemas = SchemaFinder(pipelineFile: file, currentFolder: currentFolder, bundled: bundledSchemas)
+        let schemas = SchemaFinder(pipelineFile: file, currentFolder: currentFolder, bundled: bundledSchemas, given: schema)
         return try DefinitionReader(log: log, environment: environment, schemas: schemas).read(root, sourceText: text)
     }
 

@@ -98,7 +98,7 @@ extension DefinitionReader {
     private func readRefused(_ section: DefinitionSection) -> RefusalReason? {
         guard let node = section.node("refused"), let text = section.text("refused", example: "wrong_type") else { return nil }
         // These come from learning and from reading Kafka, not from decoding.
-        let others: Set<RefusalReason> = [.notFinite, .duplicate, .tombstone]
+        let others: Set<RefusalReason> = [.notFinite, .duplicate, .excluded, .tombstone]
         let reasons = RefusalReason.allCases.filter { !others.contains($0) }.map(\.rawValue)
         if reasons.contains(text) { return RefusalReason(rawValue: text) }
         log.add(node.position, "tests.refused must be one of \(reasons.joined(separator: ", ")); found \(quoted(section.written("refused")))\(log.suggestion(for: text, among: reasons))")

@@ -32,18 +32,24 @@ public struct Run: Sendable, Equatable {
 
 /// Something that is not an event, but that later state depends on. Takes effect at the next event.
 public enum Command: Sendable, Equatable, Codable {
-    /// What is learned, and how: the definition's hash.
+    /// What is learned, and how: the definition's hash. In the middle of a lineage the state goes on under another definition.
     case define(learningHash: String)
     /// Partitions are read from these offsets on.
     case start(partitions: [PartitionStart])
     /// The monitor compares with these figures from now on.
     case reference(Reference)
+    /// These offsets are not learned, wherever in the order they come.
+    case exclude(Exclusion)
+    /// The broker no longer has offsets `first..<next`, none of which was read: the partition goes on behind them.
+    case gap(partition: Int32, first: Int64, next: Int64, reason: String)
+    /// The topic is another one of the same name: its partitions are read from these offsets on, which say nothing about the old ones.
+    case recreated(partitions: [PartitionStart])
 }
 
 /// One flat object, `kind` first among its keys: the form of the stored order and of `--json`.
 extension Command {
     private enum CodingKeys: String, CodingKey {
-        case kind, partitions, version, window
+        case kind, partitions, version, window, partition, first, next, by, reason
         case learningHash = "learning_hash"
     }
 
@@ -53,6 +59,9 @@ extension Command {
         case .define: "define"
         case .start: "start"
         case .reference: "reference"
+        case .exclude: "exclude"
+        case .gap: "gap"
+        case .recreated: "recreated"
         }
     }
 
@@ -67,6 +76,15 @@ extension Command {
         case .reference(let reference):
             try container.encode(reference.version, forKey: .version)
             try container.encode(reference.window, forKey: .window)
+        case .exclude(let exclusion):
+            try exclusion.encode(to: encoder)
+        case .gap(let partition, let first, let next, let reason):
+            try container.encode(partition, forKey: .partition)
+            try container.encode(first, forKey: .first)
+            try container.encode(next, forKey: .next)
+            try container.encode(reason, forKey: .reason)
+        case .recreated(let partitions):
+            try container.encode(partitions, forKey: .partitions)
         }
     }
 
@@ -82,6 +100,14 @@ extension Command {
                 Reference(
                     version: try container.decode(UInt64.self, forKey: .version),
                     window: try container.decode(MetricReport.self, forKey: .window)))
+        case "exclude":
+            self = .exclude(try Exclusion(from: decoder))
+        case "gap":
+            self = .gap(
+                partition: try container.decode(Int32.self, forKey: .partition), first: try container.decode(Int64.self, forKey: .first),
+                next: try container.decode(Int64.self, forKey: .next), reason: try container.decode(String.self, forKey: .reason))
+        case "recreated":
+            self = .recreated(partitions: try container.decode([PartitionStart].self, forKey: .partitions))
         case let kind:
             throw FormatError("a command of unknown kind \(kind): it was recorded by a newer program")
         }

@@ -4,6 +4,7 @@ import Foundation
 public struct Verification: Sendable, Codable {
     public var pipeline: String
     public var version: UInt64
+    public var lineage: UInt32
     public var imageHash: String
     /// Absent when the rebuilding stopped before this version.
     public var rebuiltHash: String?
@@ -18,7 +19,7 @@ public struct Verification: Sendable, Codable {
     public var snapshotSHA256: String?
 
     enum CodingKeys: String, CodingKey {
-        case pipeline, version, equal, problem, events
+        case pipeline, version, lineage, equal, problem, events
         case imageHash = "image_hash"
         case rebuiltHash = "rebuilt_hash"
         case fromSnapshot = "from_snapshot"
@@ -40,29 +41,38 @@ public func verify(
     defer { store.close() }
     let newest = try store.newestVersion()
     let target = version ?? newest
-    guard newest > 0, (1...newest).contains(target), let recorded = try store.versions(after: target - 1, limit: 1).first else {
-        throw StoreError(
-            .missing, newest == 0 ? "\(definition.name) has no version yet" : "\(definition.name) has no version \(target); it has 1 to \(newest)")
+    guard newest > 0, (1...newest).contains(target), let recorded = try store.version(target) else {
+        throw StoreError(.missing, try store.whyMissing(target))
     }
-    let ingest = try Ingest(definition, reader: Ingest.consumer(definition, purpose: "-verify") { _ in })
-    defer { ingest.close() }
     var verification = Verification(
-        pipeline: definition.name, version: target, imageHash: recorded.hashes.image.description, equal: false)
-    do {
-        // A snapshot of the version itself would be compared with itself.
+        pipeline: definition.name, version: target, lineage: recorded.lineage, imageHash: recorded.hashes.image.description, equal: false)
+    let snapshotSHA256 = try store.snapshotSHA256(version: target)
+    func rebuild(snapshotLimit: UInt64) throws {
+        let ingest = try Ingest(definition, reader: Ingest.consumer(definition, purpose: "-verify") { _ in })
+        defer { ingest.close() }
         let rebuilt = try Rebuild(definition: definition, store: store, ingest: ingest, progress: { progress($0, target) })
-            .run(to: target, snapshotLimit: target - 1)
+            .run(to: target, snapshotLimit: snapshotLimit)
         let hash = rebuilt.machine.learner.image.rehash()
         verification.rebuiltHash = hash.description
         verification.fromSnapshot = rebuilt.snapshot ?? 0
         verification.events = rebuilt.events
         verification.stateSHA256 = Store.sha256(try rebuilt.machine.encode())
-        verification.snapshotSHA256 = try store.snapshotSHA256(version: target)
-        verification.equal = hash == recorded.hashes.image
-            && (verification.snapshotSHA256 == nil || verification.snapshotSHA256 == verification.stateSHA256)
-        if !verification.equal { verification.problem = "the whole states differ" }
+        verification.snapshotSHA256 = snapshotSHA256
+        verification.equal = hash == recorded.hashes.image && (snapshotSHA256 == nil || snapshotSHA256 == verification.stateSHA256)
+        verification.problem = verification.equal ? nil : "the whole states differ"
+    }
+    do {
+        do {
+            // A snapshot of the version itself would be compared with itself.
+            try rebuild(snapshotLimit: target - 1)
+        } catch where snapshotSHA256 != nil && (error is GapError || (error as? ReplayError)?.isContradiction == false) {
+            // What led to it is gone: then its snapshot is read and hashed again, which is all that there is.
+            try rebuild(snapshotLimit: target)
+        }
     } catch let error as ReplayError {
         verification.problem = error.description
+    } catch let error as GapError {
+        verification.problem = error.reason
     }
     return verification
 }

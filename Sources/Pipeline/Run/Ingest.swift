@@ -18,11 +18,14 @@ final class SourceBatch: @unchecked Sendable {
     private var bytes: [UInt8] = []
     /// Where each event's value ends in `bytes`, and whether it has one.
     private var values: [(end: Int, isNull: Bool)] = []
+    /// Keys and headers of the events that were refused when they were decoded, by their places in the batch.
+    private var origins: [Int: (key: [UInt8]?, headers: [KafkaHeader])] = [:]
 
     fileprivate func removeAll(partition: Int32, next: Int64) {
         examples.removeAll()
         bytes.removeAll(keepingCapacity: true)
         values.removeAll(keepingCapacity: true)
+        if !origins.isEmpty { origins = [:] }
         self.partition = partition
         self.next = next
         newestMilliseconds = 0
@@ -32,6 +35,7 @@ final class SourceBatch: @unchecked Sendable {
         if let value = record.value { bytes.append(contentsOf: value) }
         values.append((bytes.count, record.value == nil))
         decoder.decode(record.value, offset: record.offset, into: examples)
+        if let example = examples.examples.last, example.refusal >= 0 { origins[examples.examples.count - 1] = record.origin }
         next = record.offset + 1
         newestMilliseconds = max(newestMilliseconds, record.timestampMilliseconds ?? 0)
     }
@@ -46,7 +50,8 @@ final class SourceBatch: @unchecked Sendable {
             let start = index == 0 ? 0 : values[index - 1].end
             return DeadLetter(
                 partition: partition, offset: example.offset, refusal: examples.refusals[Int(example.refusal)],
-                value: values[index].isNull ? nil : Array(bytes[start..<values[index].end]))
+                value: values[index].isNull ? nil : Array(bytes[start..<values[index].end]), key: origins[index]?.key,
+                headers: origins[index]?.headers ?? [])
         }
     }
 }
@@ -58,12 +63,20 @@ struct DeadLetter: Sendable {
     var refusal: Refusal
     /// The event as it was; nil for a tombstone.
     var value: [UInt8]?
+    /// The event's key and headers; not of events that only learning found to be wrong.
+    var key: [UInt8]?
+    var headers: [KafkaHeader] = []
 }
 
 /// The recorded order and the log do not agree.
 public struct ReplayError: Error, CustomStringConvertible, Sendable {
     public let description: String
-    init(_ description: String) { self.description = description }
+    /// What was rebuilt is not what was recorded; else it could not be rebuilt.
+    let isContradiction: Bool
+    init(_ description: String, isContradiction: Bool = false) {
+        self.description = description
+        self.isContradiction = isContradiction
+    }
 }
 
 /// Reads a pipeline's topic. Used by one thread at a time; `wake` by any.
@@ -76,14 +89,18 @@ final class Ingest: @unchecked Sendable {
     static let batchEventsMaximum = 2048
     private static let batchBytesMaximum = 4 << 20
     private static let sliceEvents = 64
+    /// The last event that was read is looked at again at the start: waited for no longer than this.
+    private static let tailTimeout = Duration.seconds(5)
 
     let topic: String
     private let brokers: String
     let reader: any LogReader
     private let clock: any ShellClock
-    private let decoder: EventDecoder
+    private var decoder: EventDecoder
     private var queues: [(partition: Int32, queue: any LogQueue)] = []
     private var next: [Int32: Int64] = [:]
+    /// Where the log of each assigned partition ended then.
+    private(set) var ends: [Int32: Int64] = [:]
 
     /// - Parameter reader: is closed with this.
     init(_ definition: PipelineDefinition, reader: any LogReader, clock: any ShellClock = SystemClock()) throws {
@@ -104,6 +121,9 @@ final class Ingest: @unchecked Sendable {
         }
         return try KafkaConsumer(configuration, groupID: "freshet-\(definition.name)\(purpose)", partitions: 16)
     }
+
+    /// Decodes by another definition's plan from now on.
+    func decode(by plan: EventPlan) { decoder = EventDecoder(plan) }
 
     func close() { reader.close(timeout: .seconds(5)) }
 
@@ -135,24 +155,74 @@ final class Ingest: @unchecked Sendable {
     }
 
     /// Begins to fetch from these positions.
+    /// - Throws: `GapError` where the log does not have one; nothing is known of the others then.
     func assign(_ positions: [PartitionStart]) throws {
+        if let gap = try assignReadable(positions).first { throw gap }
+    }
+
+    /// Begins to fetch from these positions where the log has them; returns what is in the way of the others.
+    ///
+    /// - Parameter tails: the last event read of each partition. Where another one is in its place now, the topic is another one.
+    func assignReadable(_ positions: [PartitionStart], tails: [Int32: Tail] = [:]) throws -> [GapError] {
+        guard !positions.isEmpty else { return [] }
+        let count = try partitionCount()
+        var gaps: [GapError] = []
+        var readable: [(partition: Int32, offset: Int64)] = []
         for position in positions {
-            let (low, high) = try asking { try reader.watermarks(topic: topic, partition: position.partition, timeout: Self.timeout) }
-            guard position.offset >= low else {
-                throw ReplayError(
-                    "\(topic)[\(position.partition)]: offset \(position.offset) is next, but the broker's log begins at \(low): "
-                        + "\(low - position.offset) events are gone; raise the topic's retention, or give the pipeline another name to start anew")
+            func gap(_ kind: GapError.Kind) {
+                gaps.append(GapError(topic: topic, partition: position.partition, position: position.offset, kind: kind))
             }
-            guard position.offset <= high else {
-                throw ReplayError(
-                    "\(topic)[\(position.partition)]: offset \(position.offset) is next, but the broker's log ends at \(high): "
-                        + "the topic was truncated, or deleted and created again; give the pipeline another name to start anew")
+            guard position.partition < count else {
+                gap(.recreated("it has \(count) partitions"))
+                continue
+            }
+            let (low, high) = try asking { try reader.watermarks(topic: topic, partition: position.partition, timeout: Self.timeout) }
+            if position.offset < low {
+                gap(.logBegins(at: low))
+            } else if position.offset > high {
+                gap(.logEnds(at: high))
+            } else {
+                ends[position.partition] = high
+                next[position.partition] = position.offset
+                // From the last event that was read, to see that it is still the same.
+                let tail = tails[position.partition].map(\.offset) ?? -1
+                readable.append((position.partition, tail >= low && tail < position.offset ? tail : position.offset))
             }
         }
-        let assigned = try reader.queues(assigning: positions.map { ($0.partition, $0.offset) }, topic: topic)
-        queues += zip(positions.map(\.partition), assigned).map { ($0, $1) }
+        let assigned = try reader.queues(assigning: readable, topic: topic)
+        for (place, queue) in zip(readable, assigned) {
+            queues.append((place.partition, queue))
+            guard let tail = tails[place.partition], let position = next[place.partition], place.offset < position else { continue }
+            if try isAnother(tail, before: position, in: queue) {
+                gaps.append(
+                    GapError(
+                        topic: topic, partition: place.partition, position: position,
+                        kind: .recreated("at offset \(tail.offset) is another event than the one that was read there")))
+            }
+        }
         queues.sort { $0.partition < $1.partition }
-        for position in positions { next[position.partition] = position.offset }
+        return gaps
+    }
+
+    /// Whether the queue begins with anything but this event. Not having it, because compaction took it or it does not come, says nothing.
+    private func isAnother(_ tail: Tail, before position: Int64, in queue: any LogQueue) throws -> Bool {
+        struct Behind: Error {}
+        let deadline = clock.now + Self.tailTimeout
+        var found: Tail?
+        while found == nil, clock.now < deadline {
+            do {
+                _ = try queue.read(max: 1, timeoutMilliseconds: 200) { record in
+                    guard record.offset < position else { throw Behind() }
+                    found = Tail(
+                        offset: record.offset,
+                        bytesHash: record.value.map { hash64($0, seed: EventDecoder.bytesHashSeed) } ?? EventDecoder.tombstoneHash)
+                }
+                try wait(timeout: .zero)
+            } catch is Behind {
+                return false
+            }
+        }
+        return found.map { $0 != tail } ?? false
     }
 
     /// Reads what is there, at most one batch of each partition, in the order of the partitions. `take` gives an empty batch to fill, and
@@ -175,17 +245,17 @@ final class Ingest: @unchecked Sendable {
     private func fill(
         _ batch: SourceBatch, from queue: any LogQueue, limit: Int, timeoutMilliseconds: Int32 = 0, check: (Int64) throws -> Void
     ) throws -> Int {
-        var count = 0
-        while count < limit, batch.byteCount < Self.batchBytesMaximum {
-            let wanted = min(limit - count, Self.sliceEvents)
-            let slice = try queue.read(max: wanted, timeoutMilliseconds: count == 0 ? timeoutMilliseconds : 0) { record in
+        while batch.examples.count < limit, batch.byteCount < Self.batchBytesMaximum {
+            let wanted = min(limit - batch.examples.count, Self.sliceEvents)
+            let slice = try queue.read(max: wanted, timeoutMilliseconds: batch.examples.isEmpty ? timeoutMilliseconds : 0) { record in
+                // The last event of the term before comes once more.
+                guard record.offset >= batch.next else { return }
                 try check(record.offset)
                 batch.append(record, decoder: decoder)
             }
-            count += slice
             if slice < wanted { break }
         }
-        return count
+        return batch.examples.count
     }
 
     /// Waits until there may be something to read.

@@ -27,6 +27,10 @@ package final class LearnerRun: @unchecked Sendable {
     /// Publications that have left and are not recorded yet.
     let sentPublications = Locked<[[SentPublication]]>([])
     let publishingEnded = ManagedAtomic<Bool>(false)
+    /// Of the newest recorded version.
+    let recordedPositions = Locked<[PartitionStart]>([])
+    /// The log ages: a snapshot is wanted though none is due by the clock.
+    let isSnapshotOwedToLog = ManagedAtomic<Bool>(false)
     private let failure = Locked<(any Error)?>(nil)
 
     /// What the reading thread hands over, in the order in which it is to be applied.
@@ -43,6 +47,8 @@ package final class LearnerRun: @unchecked Sendable {
         var learning: Learning
         var recording: Recording
         var publisher: Publisher
+        var logWatch: LogWatch
+        var collecting: Collecting
     }
     private var parts: Parts?
 
@@ -62,6 +68,9 @@ package final class LearnerRun: @unchecked Sendable {
     /// Ends the term; the first error is what it ended with.
     package func end(_ error: any Error) { failure.with { if $0 == nil { $0 = error } } }
 
+    /// The first error, if there was one.
+    package var error: (any Error)? { failure.value }
+
     // MARK: Steps
 
     /// Recovers, and makes the parts. False if it was stopped meanwhile.
@@ -70,42 +79,33 @@ package final class LearnerRun: @unchecked Sendable {
         let outbox = try surroundings.outbox()
         var isKept = false
         defer { if !isKept { outbox.close(timeout: .zero) } }
-        let ingest = try Ingest(definition, reader: try surroundings.reader(""), clock: clock)
-        defer { if !isKept { ingest.close() } }
-
         let ledger = try surroundings.ledger("recover")
         defer { ledger.close() }
-        let effectsVersion = try ledger.effectsVersion()
-        let rebuilt = try recover(ledger, ingest, effectsVersion: effectsVersion)
-        let machine = rebuilt.machine
+        let beginning = try Beginning(self, ledger)
+        defer { if !isKept { beginning.ingest.close() } }
+        try beginning.recover()
         let recorder = try Recorder(
-            definition: definition, epoch: epoch, effectsVersion: machine.version, surroundings: surroundings, outbox: outbox, logger: logger,
+            definition: definition, epoch: epoch, effectsVersion: beginning.head, surroundings: surroundings, outbox: outbox, logger: logger,
             isEnding: { [unowned self] in isEnding })
         defer { if !isKept { recorder.close() } }
-        try recorder.sendAgain(rebuilt.deadLetters)
+        try beginning.record(with: recorder)
+        let (machine, ingest) = (beginning.machine, beginning.ingest)
         let newestEvent = try ledger.newestEventMilliseconds()
         let newest = try ledger.newestPublications()
         let publisher = Publisher(
             topic: try definition.publishTopic.get(), meaning: definition.meaning, epoch: epoch,
             lastSequence: newest.any, lastImageSequence: newest.image, outbox: outbox, clock: clock)
-        try first(machine, ledger, ingest)
         let partitions = machine.positions.count
-        // Where a lineage begins is recorded before anything is read: a restart must not choose it again.
-        if !machine.pendingIsEmpty {
-            let sealed = machine.cut()
-            try recorder.record(sealed, deadLetters: [], newestEventMilliseconds: newestEvent)
-            service.statusBox.with {
-                $0.version = sealed.version
-                $0.recordedVersion = sealed.version
-            }
-        }
         service.statusBox.with { $0.newestEventMilliseconds = newestEvent }
+        recordedPositions.value = machine.positions.map { PartitionStart(partition: $0.key, offset: $0.value) }
+        let snapshot = try ledger.version(beginning.snapshotVersion)
         guard !isEnding else { return false }
         service.statusBox.with { $0.phase = .learning }
         parts = Parts(
             ingest: ingest, outbox: outbox, reading: Reading(self, ingest, partitions: partitions),
-            learning: Learning(self, machine, publisher, snapshotVersion: rebuilt.snapshot ?? 0),
-            recording: Recording(self, recorder, ingest, recordedVersion: machine.version), publisher: publisher)
+            learning: Learning(self, machine, publisher, snapshotVersion: beginning.snapshotVersion),
+            recording: Recording(self, recorder, ingest, recordedVersion: machine.version), publisher: publisher,
+            logWatch: LogWatch(self, ingest, snapshot: snapshot?.positions ?? []), collecting: Collecting(self))
         isKept = true
         return true
     }
@@ -120,7 +120,7 @@ package final class LearnerRun: @unchecked Sendable {
         case .learning: try parts.learning.step(wait: wait)
         case .recording: try parts.recording.step(wait: wait)
         case .publishing: try publishingStep(parts.publisher, wait: wait)
-        case .snapshotting: try snapshottingStep(wait: wait)
+        case .snapshotting: try snapshottingStep(parts.logWatch, parts.collecting, wait: wait)
         }
     }
 
@@ -182,66 +182,13 @@ package final class LearnerRun: @unchecked Sendable {
         for (worker, step) in zip(workers, Step.allCases) where !worker.join(timeout: patience) {
             logger.error("the \(step) thread has not ended within \(patience)")
         }
-        if let error = failure.value { throw error }
-    }
-
-    // MARK: Start
-
-    private func recover(_ ledger: any Ledger, _ ingest: Ingest, effectsVersion: UInt64) throws -> Rebuild.Result {
-        let target = try ledger.newestVersion()
-        let began = clock.now
-        var told = began
-        let rebuild = Rebuild(
-            definition: definition, store: ledger, ingest: ingest,
-            progress: { [logger, clock] version in
-                guard clock.now - told > .seconds(5) else { return }
-                told = clock.now
-                logger.info("recovering: version \(version) of \(target)")
-            },
-            isCancelled: { [unowned self] in isEnding })
-        let result = try rebuild.run(to: target, snapshotLimit: effectsVersion, collectAfter: effectsVersion)
-        let machine = result.machine
-        if target > 0 {
-            logger.info(
-                "recovered version \(target) from \(result.snapshot.map { "snapshot \($0)" } ?? "the beginning"), \(result.events) events read again, in \(clock.now - began)"
-            )
-        }
-        service.statusBox.with {
-            $0.learned = machine.learned
-            $0.refused = machine.refused
-            $0.version = machine.version
-            $0.recordedVersion = machine.version
-            $0.metrics = machine.metrics
-        }
-        return result
-    }
-
-    /// The first commands of a lineage, the partitions that came while nobody looked, and the pinned reference.
-    private func first(_ machine: StateMachine, _ ledger: any Ledger, _ ingest: Ingest) throws {
-        if machine.version == 0 { try machine.apply(.define(learningHash: definition.learningHash)) }
-        let count = Int32(try ingest.partitionCount())
-        let known = Int32(machine.positions.count)
-        guard known <= count else {
-            throw ReplayError(
-                "\(ingest.topic) has \(count) partitions, and \(known) were read: it was deleted and created again; "
-                    + "give the pipeline another name to start anew")
-        }
-        if known < count {
-            let starts = try ingest.firstPositions(known..<count, start: machine.version == 0 ? definition.source.start : .earliest)
-            try machine.apply(.start(partitions: starts))
-            try ingest.assign(starts)
-        }
-        if case .version(let pinned) = definition.monitor.reference, machine.metrics.reference?.version != UInt64(pinned) {
-            guard let window = try ledger.window(ofVersion: UInt64(pinned)) else {
-                throw StoreError(
-                    .missing, "monitor.reference names version \(pinned) of \(definition.name), which has no recorded window of metrics")
-            }
-            try machine.apply(.reference(Reference(version: UInt64(pinned), window: window)))
-        }
+        if let error { throw error }
     }
 }
 
 /// The term is over, and the next one finds out what to do: nothing is wrong with the learner itself.
 struct TermOver: Error, CustomStringConvertible {
     let description: String
+    /// Something went wrong outside; false for what was asked for.
+    var isTrouble = true
 }

@@ -26,19 +26,27 @@ public final class LearnerService: Sendable {
     let onVersion: VersionHook
     let statusBox = Locked(LearnerStatus())
     private let stopping = ManagedAtomic<Bool>(false)
+    /// The first version recorded begins a new lineage.
+    let beginsLineage: ManagedAtomic<Bool>
 
-    /// - Parameter holder: says in the history who holds the lease; host and process by default.
+    /// - Parameters:
+    ///   - holder: says in the history who holds the lease; host and process by default.
+    ///   - newLineage: begins with nothing learned, from `source.start`, whatever is recorded.
     public convenience init(
-        _ definition: PipelineDefinition, logger: Logger, holder: String? = nil, onVersion: @escaping VersionHook = { _ in }
+        _ definition: PipelineDefinition, logger: Logger, holder: String? = nil, newLineage: Bool = false,
+        onVersion: @escaping VersionHook = { _ in }
     ) {
-        self.init(definition, surroundings: .real(definition, logger: logger), logger: logger, holder: holder, onVersion: onVersion)
+        self.init(
+            definition, surroundings: .real(definition, logger: logger), logger: logger, holder: holder, newLineage: newLineage,
+            onVersion: onVersion)
     }
 
     package init(
-        _ definition: PipelineDefinition, surroundings: Surroundings, logger: Logger, holder: String? = nil,
+        _ definition: PipelineDefinition, surroundings: Surroundings, logger: Logger, holder: String? = nil, newLineage: Bool = false,
         onVersion: @escaping VersionHook = { _ in }
     ) {
         self.definition = definition
+        beginsLineage = ManagedAtomic(newLineage)
         self.surroundings = surroundings
         self.logger = logger
         self.holder = holder ?? "\(ProcessInfo.processInfo.hostName) pid \(ProcessInfo.processInfo.processIdentifier)"
@@ -67,6 +75,8 @@ public final class LearnerService: Sendable {
                 guard let lease = try waitForLease() else { return }
                 hasRecorded = try lease.hasVersions()
                 return try lead(lease)
+            } catch let over as TermOver where !over.isTrouble {
+                logger.info("\(over); beginning again")
             } catch where (hasRecorded || status.recordedVersion > 0) && !isStopping && Self.passes(error) {
                 let version = status.recordedVersion
                 if troubleSince?.version != version { troubleSince = (clock.now, version) }
@@ -93,7 +103,7 @@ public final class LearnerService: Sendable {
     }
 
     /// Whether a new term may do better.
-    private static func passes(_ error: any Error) -> Bool {
+    static func passes(_ error: any Error) -> Bool {
         switch error {
         case let error as PostgresError: error.isOutage
         case let error as KafkaError: error.isRetriable || error.isFatal || error.isTopicGone

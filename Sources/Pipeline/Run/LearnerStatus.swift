@@ -20,6 +20,11 @@ public struct LearnerStatus: Sendable {
     public var publishedVersion: UInt64 = 0
     public var snapshots = 0
     public var snapshotVersion: UInt64 = 0
+    /// How many events the log may still lose before the newest snapshot cannot be gone on from; nil until it was asked.
+    public var logMargin: Int64?
+    /// Deleted by this process, because the pipeline does not keep them.
+    public var collectedVersions = 0
+    public var collectedSnapshots = 0
     /// Events that the broker has and the learner has not, over all partitions.
     public var lag: Int64 = 0
     /// The Kafka timestamp of the newest event in a recorded version.

@@ -83,7 +83,8 @@ final class Learning {
         // The last version waits for room; any other may as well grow.
         guard isOver || mustCut || (due || drifted) && run.cuts.hasRoom else { return }
         let reason: String? =
-            isOver ? "stop" : isDriftOwed ? "drift" : run.clock.now - snapshotAt >= snapshotInterval ? "interval" : nil
+            isOver ? "stop" : isDriftOwed ? "drift" : run.isSnapshotOwedToLog.load(ordering: .relaxed) ? "log"
+            : run.clock.now - snapshotAt >= snapshotInterval ? "interval" : nil
         try cut(snapshotReason: reason)
     }
 
@@ -103,6 +104,7 @@ final class Learning {
             snapshotAt = run.clock.now
             snapshotVersion = sealed.version
             isDriftOwed = false
+            run.isSnapshotOwedToLog.store(false, ordering: .relaxed)
         }
         run.service.statusBox.with {
             $0.learned = machine.learned
@@ -122,9 +124,13 @@ final class Learning {
             publishedVersion = machine.version
             run.cuts.push(RecordItem(publication: job, newestEventMilliseconds: newest))
         }
-        if isOver, machine.pendingIsEmpty, machine.version > snapshotVersion, claimSnapshot(isLast: true) {
+        let isOwedToLog = run.isSnapshotOwedToLog.load(ordering: .relaxed) && run.cuts.hasRoom
+        if isOver || isOwedToLog, machine.pendingIsEmpty, machine.version > snapshotVersion, claimSnapshot(isLast: isOver) {
             var item = RecordItem()
-            item.snapshot = (try machine.encode(), "stop")
+            item.snapshot = (try machine.encode(), isOver ? "stop" : "log")
+            snapshotAt = run.clock.now
+            snapshotVersion = machine.version
+            run.isSnapshotOwedToLog.store(false, ordering: .relaxed)
             run.cuts.push(item)
         }
     }

@@ -24,7 +24,6 @@ final class Recorder {
     private static let brokerOutageMaximum = Duration.seconds(600)
     /// The same for a learner that was told to stop and finds no database to record in.
     private static let outageMaximumAtEnd = Duration.seconds(10)
-    private static let deadLetterBytesMaximum = 7 << 20
 
     private let definition: PipelineDefinition
     private let epoch: Int64
@@ -58,10 +57,16 @@ final class Recorder {
 
     func close() { store.close() }
 
+    /// Whether an operator asks something. An outage is for those to notice who have something to record.
+    func hasRequests() -> Bool { (try? store.hasRequests()) ?? false }
+
     /// Records the version, then sends its dead letters.
     /// - Parameter newestEventMilliseconds: the largest Kafka timestamp of the events up to it.
     func record(_ sealed: SealedVersion, deadLetters: [DeadLetter], newestEventMilliseconds: Int64) throws {
-        let letters = deadLetterTopic == nil ? [] : deadLetters.filter { $0.refusal.reason != .duplicate }
+        let refused = deadLetters.filter(\.leaves)
+        let letters = deadLetterTopic == nil ? [] : refused
+        var sealed = sealed
+        sealed.deadLetters = DeadLetterCount.tally(refused)
         if letters.isEmpty, effectsVersion == sealed.version - 1 { effectsVersion = sealed.version }
         try retrying("recording version \(sealed.version)") { store in
             try store.record(sealed, epoch: epoch, learningHash: definition.learningHash, effectsVersion: effectsVersion,
@@ -92,23 +97,8 @@ final class Recorder {
         guard let deadLetterTopic else { return }
         var messages: [OutboundMessage] = []
         for letter in letters {
-            var headers: [(name: String, value: [UInt8])] = [
-                ("freshet-reason", Array(letter.refusal.reason.rawValue.utf8)),
-                ("freshet-detail", Array(letter.refusal.detail.utf8)),
-                ("freshet-pipeline", Array(definition.name.utf8)),
-                ("freshet-topic", Array(topic.utf8)),
-                ("freshet-partition", Array(String(letter.partition).utf8)),
-                ("freshet-offset", Array(String(letter.offset).utf8)),
-                ("freshet-version", Array(String(version).utf8)),
-            ]
-            if let field = letter.refusal.field { headers.append(("freshet-field", Array(field.utf8))) }
-            var value = letter.value
-            if let size = value?.count, size > Self.deadLetterBytesMaximum {
-                value = value.map { Array($0.prefix(Self.deadLetterBytesMaximum)) }
-                headers.append(("freshet-truncated-from", Array(String(size).utf8)))
-            }
-            messages.append(
-                OutboundMessage(key: Array("\(topic)/\(letter.partition)/\(letter.offset)".utf8), value: value, headers: headers))
+            let message = letter.message(pipeline: definition.name, topic: topic, version: version)
+            messages.append(OutboundMessage(key: message.key, value: message.value, headers: message.headers.map { ($0.name, $0.value) }))
         }
         do {
             _ = try outbox.send(messages, to: deadLetterTopic, partition: nil, timeout: Publisher.timeout)
@@ -136,7 +126,7 @@ final class Recorder {
 
     /// What was recovered: dead letters of versions that may not have left before.
     func sendAgain(_ letters: [(version: UInt64, letter: DeadLetter)]) throws {
-        let due = letters.filter { $0.letter.refusal.reason != .duplicate }
+        let due = letters.filter(\.letter.leaves)
         for (version, group) in Dictionary(grouping: due, by: \.version).sorted(by: { $0.key < $1.key }) {
             try send(group.map(\.letter), version: version)
         }

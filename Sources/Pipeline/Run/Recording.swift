@@ -11,6 +11,8 @@ final class Recording {
     private unowned let run: LearnerRun
     private let ingest: Ingest
     private var version: UInt64
+    private var asked: Duration
+    private static let requestsInterval = Duration.seconds(1)
     /// By when the publisher must have sent its last job, once no more cuts come.
     private var publishingDeadline: Duration?
 
@@ -19,12 +21,18 @@ final class Recording {
         self.recorder = recorder
         self.ingest = ingest
         version = recordedVersion
+        asked = run.clock.now
     }
 
     /// Retries while the database is away, for as long as the pipeline allows.
     func step(wait: Duration) throws -> Bool {
         while let sent = run.sentPublications.with({ $0.isEmpty ? nil : $0.removeFirst() }) { try recorder.record(sent) }
         if run.cuts.isFinished { return try finish(wait: wait) }
+        if run.clock.now - asked > Self.requestsInterval, !run.isEnding {
+            asked = run.clock.now
+            // What it needs is done at the beginning of a term, when nothing else goes on.
+            if recorder.hasRequests() { run.end(TermOver(description: "an operator asks something", isTrouble: false)) }
+        }
         guard let item = run.cuts.pop(timeout: wait) else { return true }
         if let sealed = item.sealed {
             try recorder.record(sealed, deadLetters: item.deadLetters, newestEventMilliseconds: item.newestEventMilliseconds)
@@ -33,6 +41,7 @@ final class Recording {
                 $0.recordedVersion = sealed.version
                 $0.newestEventMilliseconds = item.newestEventMilliseconds
             }
+            run.recordedPositions.value = sealed.positions
             commitOffsets(sealed.positions)
             for event in sealed.driftEvents {
                 run.logger.notice(
@@ -41,6 +50,8 @@ final class Recording {
             }
             run.service.onVersion(sealed)
         }
+        // Recovery begins from a snapshot only when the history knows that the dead letters up to it have left.
+        if item.sealed == nil, item.snapshot != nil { try recorder.finish() }
         if let snapshot = item.snapshot { run.snapshots.push((version, snapshot.state, snapshot.reason)) }
         if let job = item.publication { run.publications.push(job) }
         return true
@@ -102,8 +113,10 @@ extension LearnerRun {
         return true
     }
 
-    func snapshottingStep(wait: Duration) throws -> Bool {
+    func snapshottingStep(_ logWatch: LogWatch, _ collecting: Collecting, wait: Duration) throws -> Bool {
         if snapshots.isFinished { return false }
+        logWatch.step()
+        try collecting.step()
         guard let (version, state, reason) = snapshots.pop(timeout: wait) else { return true }
         defer { snapshotUnderWay.store(false, ordering: .relaxed) }
         do {
@@ -112,6 +125,8 @@ extension LearnerRun {
             let began = clock.now
             try ledger.writeSnapshot(state, version: version, reason: reason, epoch: epoch)
             logger.debug("snapshot of version \(version) (\(reason)) in \(clock.now - began)")
+            logWatch.wrote(try ledger.version(version)?.positions ?? [])
+            collecting.wroteSnapshot()
             service.statusBox.with {
                 $0.snapshots += 1
                 $0.snapshotVersion = version

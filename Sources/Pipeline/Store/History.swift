@@ -7,6 +7,8 @@ import PostgresClient
 /// A version in a list.
 public struct VersionSummary: Sendable, Codable {
     public var version: UInt64
+    /// Counts up with every fork, and where a lineage begins anew.
+    public var lineage: Int64
     public var parent: UInt64
     /// ISO 8601, UTC.
     public var createdAt: String
@@ -22,7 +24,7 @@ public struct VersionSummary: Sendable, Codable {
     public var driftEvents: Int64
 
     enum CodingKeys: String, CodingKey {
-        case version, parent, epoch, learned, refused, metrics, snapshot, publication
+        case version, lineage, parent, epoch, learned, refused, metrics, snapshot, publication
         case createdAt = "created_at"
         case imageHash = "image_hash"
         case driftEvents = "drift_events"
@@ -157,7 +159,7 @@ extension Store {
     }
 
     private static let summaryColumns = """
-        v.version, v.parent, \(time("v.created_at")) AS created_at, v.epoch, v.learned, v.refused, v.image_hash, v.metrics::text AS metrics,
+        v.version, v.lineage, v.parent, \(time("v.created_at")) AS created_at, v.epoch, v.learned, v.refused, v.image_hash, v.metrics::text AS metrics,
         EXISTS (SELECT 1 FROM freshet.snapshots s WHERE s.pipeline = v.pipeline AND s.version = v.version) AS snapshot,
         (SELECT max(publication) FROM freshet.publications p WHERE p.pipeline = v.pipeline AND p.version = v.version) AS publication,
         (SELECT count(*) FROM freshet.drift_events d WHERE d.pipeline = v.pipeline AND d.version = v.version) AS drift_events
@@ -165,7 +167,7 @@ extension Store {
 
     private static func summary(_ row: PGRow) throws -> VersionSummary {
         VersionSummary(
-            version: UInt64(try row.int("version")), parent: UInt64(try row.int("parent")), createdAt: try row.string("created_at"),
+            version: UInt64(try row.int("version")), lineage: try row.int("lineage"), parent: UInt64(try row.int("parent")), createdAt: try row.string("created_at"),
             epoch: try row.int("epoch"), learned: try row.int("learned"), refused: try row.int("refused"),
             imageHash: try row.string("image_hash"), metrics: try Entry.decodeJSON(VersionMetrics.self, try row.string("metrics")),
             snapshot: try row.bool("snapshot"), publication: try row.optionalInt("publication"), driftEvents: try row.int("drift_events"))

@@ -12,7 +12,11 @@ package protocol Ledger: AnyObject {
     func newestVersion() throws -> UInt64
     func newestEventMilliseconds() throws -> Int64
     func effectsVersion() throws -> UInt64
+    /// By number, whatever lineage they are of.
     func versions(after version: UInt64, limit: Int) throws -> [RecordedVersion]
+    func version(_ version: UInt64) throws -> RecordedVersion?
+    func chain(to version: UInt64) throws -> Chain
+    func definition(_ learningHash: String) throws -> (source: String, schema: [UInt8]?)?
     func window(ofVersion version: UInt64) throws -> MetricReport?
 
     func record(_ sealed: SealedVersion, epoch: Int64, learningHash: String, effectsVersion: UInt64, newestEventMilliseconds: Int64) throws
@@ -21,9 +25,22 @@ package protocol Ledger: AnyObject {
     func newestPublications() throws -> (any: UInt64, image: UInt64)
     func record(_ publication: SentPublication) throws
 
-    func newestSnapshot(notAfter version: UInt64) throws -> UInt64?
+    /// Newest first.
+    func snapshots(on chain: Chain) throws -> [UInt64]
     func readSnapshot(version: UInt64) throws -> [UInt8]
     func writeSnapshot(_ state: [UInt8], version: UInt64, reason: String, epoch: Int64) throws
+
+    func hasRequests() throws -> Bool
+    func nextRequest() throws -> OperatorRequest?
+    func refuse(request id: Int64, reason: String, epoch: Int64) throws
+    func record(_ gap: GapError) throws
+
+    func collect(_ keep: PipelineDefinition.Keep, pinned: UInt64?, epoch: Int64, patience: Duration) throws -> Collected
+}
+
+extension Ledger {
+    /// A history that keeps everything.
+    package func collect(_ keep: PipelineDefinition.Keep, pinned: UInt64?, epoch: Int64, patience: Duration) throws -> Collected { Collected() }
 }
 
 extension Store: Ledger {

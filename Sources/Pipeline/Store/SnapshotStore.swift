@@ -11,7 +11,7 @@ extension Store {
     private static let snapshotTimeout = Duration.seconds(600)
     private static let stateBytesMaximum = 64 << 30
 
-    /// Stores the state of a recorded version, and drops snapshots beyond those that are kept.
+    /// Stores the state of a recorded version.
     package func writeSnapshot(_ state: [UInt8], version: UInt64, reason: String, epoch: Int64) throws {
         let row: [PGValue] = [.text(pipeline), .int(Int64(version))]
         var storedBytes = 0
@@ -42,36 +42,21 @@ extension Store {
             guard !held.isEmpty else { throw StoreError(.leaseLost, "another learner has taken over \(pipeline)") }
             _ = try connection.execute(
                 """
-                INSERT INTO freshet.snapshots (pipeline, version, reason, bytes, stored_bytes, chunks, sha256)
-                VALUES ($1, $2, $3, $4, $5, $6, $7)
+                INSERT INTO freshet.snapshots (pipeline, version, reason, bytes, stored_bytes, chunks, sha256, format)
+                VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
                 """,
                 row + [
                     .text(reason), .int(Int64(state.count)), .int(Int64(storedBytes)), .int(Int64(chunks)), .text(Self.sha256(state)),
+                    .int(Int64(StateMachine.format)),
                 ], timeout: Self.timeout)
-            // Never the ones that recovery could still need: those up to the version whose effects have left.
-            _ = try connection.execute(
-                """
-                DELETE FROM freshet.snapshots WHERE pipeline = $1 AND version < (
-                    SELECT min(version) FROM (
-                        SELECT s.version FROM freshet.snapshots s JOIN freshet.pipelines p USING (pipeline)
-                        WHERE pipeline = $1 AND s.version <= p.effects_version ORDER BY s.version DESC LIMIT $2) kept)
-                """, [.text(pipeline), .int(Int64(Self.snapshotsKept))], timeout: Self.timeout)
         }
     }
 
-    /// The newest snapshot that is not after `version`.
-    package func newestSnapshot(notAfter version: UInt64) throws -> UInt64? {
-        try connection.query(
-            "SELECT max(version) AS version FROM freshet.snapshots WHERE pipeline = $1 AND version <= $2",
-            [.text(pipeline), .int(Int64(version))], timeout: Self.timeout
-        ).first?.optionalInt("version").map(UInt64.init)
-    }
-
-    /// The SHA-256 of the state at a version that has a snapshot.
+    /// The SHA-256 of the state at a version that has a snapshot of the newest format.
     func snapshotSHA256(version: UInt64) throws -> String? {
         try connection.query(
-            "SELECT sha256 FROM freshet.snapshots WHERE pipeline = $1 AND version = $2", [.text(pipeline), .int(Int64(version))],
-            timeout: Self.timeout
+            "SELECT sha256 FROM freshet.snapshots WHERE pipeline = $1 AND version = $2 AND format = $3",
+            [.text(pipeline), .int(Int64(version)), .int(Int64(StateMachine.format))], timeout: Self.timeout
         ).first?.string("sha256")
     }
 

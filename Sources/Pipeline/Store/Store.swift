@@ -14,7 +14,7 @@ public struct StoreError: Error, CustomStringConvertible, Sendable {
     public enum Kind: Sendable { case leaseLost, conflict, missing, damaged }
     public let kind: Kind
     public let description: String
-    init(_ kind: Kind, _ description: String) {
+    package init(_ kind: Kind, _ description: String) {
         self.kind = kind
         self.description = description
     }
@@ -23,18 +23,31 @@ public struct StoreError: Error, CustomStringConvertible, Sendable {
 /// A version as it was recorded.
 public struct RecordedVersion: Sendable {
     public var version: UInt64
+    public var lineage: UInt32
+    public var parent: UInt64
+    /// Of the topic; see `Run`.
+    public var incarnation: UInt32
     public var semantics: Int
     public var learningHash: String
     public var entries: [Entry]
     public var hashes: VersionHashes
     public var positions: [PartitionStart]
+
+    package init(
+        version: UInt64, semantics: Int, learningHash: String, entries: [Entry], hashes: VersionHashes, positions: [PartitionStart]
+    ) {
+        self.version = version
+        self.semantics = semantics
+        self.learningHash = learningHash
+        self.entries = entries
+        self.hashes = hashes
+        self.positions = positions
+    }
 }
 
 /// One pipeline's part of the database, over one connection. Used by one thread at a time.
 public final class Store {
     static let timeout = Duration.seconds(30)
-    /// How many snapshots are kept.
-    static let snapshotsKept = 10
 
     public let pipeline: String
     let connection: PostgresConnection
@@ -53,8 +66,13 @@ public final class Store {
         _ = try connection.execute(
             "INSERT INTO freshet.pipelines (pipeline) VALUES ($1) ON CONFLICT DO NOTHING", [.text(pipeline)], timeout: Self.timeout)
         _ = try connection.execute(
-            "INSERT INTO freshet.definitions (pipeline, learning_hash, source) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
-            [.text(pipeline), .text(definition.learningHash), .text(definition.sourceText)], timeout: Self.timeout)
+            """
+            INSERT INTO freshet.definitions (pipeline, learning_hash, source, schema) VALUES ($1, $2, $3, $4)
+            ON CONFLICT (pipeline, learning_hash) DO UPDATE SET schema = coalesce(definitions.schema, excluded.schema)
+            """,
+            [
+                .text(pipeline), .text(definition.learningHash), .text(definition.sourceText), definition.source.schema.map { .bytes($0) } ?? .null,
+            ], timeout: Self.timeout)
     }
 
     /// The newest recorded version; 0 if there is none.
@@ -78,27 +96,6 @@ public final class Store {
         let rows = try connection.query(
             "SELECT effects_version FROM freshet.pipelines WHERE pipeline = $1", [.text(pipeline)], timeout: Self.timeout)
         return UInt64(try rows.first?.int("effects_version") ?? 0)
-    }
-
-    /// The versions after `version` in order, at most `limit` of them.
-    package func versions(after version: UInt64, limit: Int) throws -> [RecordedVersion] {
-        try connection.query(
-            """
-            SELECT version, semantics, learning_hash, entries, positions, input_hash, trace_hash, image_hash
-            FROM freshet.versions WHERE pipeline = $1 AND version > $2 ORDER BY version LIMIT $3
-            """, [.text(pipeline), .int(Int64(version)), .int(Int64(limit))], timeout: Self.timeout
-        ).map { row in
-            let version = UInt64(try row.int("version"))
-            guard let image = ImageHash(try row.string("image_hash")) else {
-                throw StoreError(.damaged, "version \(version) of \(pipeline) has an image hash that is none")
-            }
-            return RecordedVersion(
-                version: version, semantics: Int(try row.int("semantics")), learningHash: try row.string("learning_hash"),
-                entries: try Entry.decode(try row.bytes("entries")),
-                hashes: VersionHashes(
-                    image: image, trace: UInt64(bitPattern: try row.int("trace_hash")), input: UInt64(bitPattern: try row.int("input_hash"))),
-                positions: Self.positions(try row.intArray("positions")))
-        }
     }
 
     /// The window of metrics that ended at a version; nil if there is no such version, or it had scored nothing.
@@ -129,17 +126,18 @@ public final class Store {
                 let isNew = try connection.execute(
                     """
                     INSERT INTO freshet.versions (pipeline, version, parent, epoch, semantics, learning_hash, learned, refused, entries,
-                        positions, input_hash, trace_hash, image_hash, metrics, newest_event_ms)
-                    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
+                        positions, input_hash, trace_hash, image_hash, metrics, newest_event_ms, lineage, incarnation)
+                    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
                     ON CONFLICT DO NOTHING
                     """,
                     [
-                        .text(pipeline), version, .int(Int64(sealed.version) - 1), .int(epoch), .int(Int64(StateMachine.semantics)),
+                        .text(pipeline), version, .int(Int64(sealed.parent)), .int(epoch), .int(Int64(StateMachine.semantics)),
                         .text(learningHash), .int(Int64(sealed.learned)), .int(Int64(sealed.refused)),
                         .bytes(try Entry.encode(sealed.entries)),
                         .intArray(sealed.positions.flatMap { [Int64($0.partition), $0.offset] }),
                         .int(Int64(bitPattern: sealed.hashes.input)), .int(Int64(bitPattern: sealed.hashes.trace)),
                         .text(sealed.hashes.image.description), .json(try Self.json(sealed.metrics)), .int(newestEventMilliseconds),
+                        .int(Int64(sealed.lineage)), .int(Int64(sealed.incarnation)),
                     ], timeout: Self.timeout)
                 guard isNew == 1 else { return try checkRecorded(sealed) }
                 for (ordinal, entry) in sealed.entries.enumerated() {
@@ -150,16 +148,18 @@ public final class Store {
                         timeout: Self.timeout)
                 }
                 for event in sealed.driftEvents { try insert(event, version: version) }
+                try insert(sealed.deadLetters, version: version)
+                try recordConsequences(of: sealed)
             }
         } catch let error as PostgresError where error.sqlState == "23505" {
-            throw StoreError(.conflict, "another version of \(pipeline) has version \(sealed.version - 1) as its parent: \(error.message)")
+            throw StoreError(.conflict, "another version of \(pipeline) has version \(sealed.parent) as its parent: \(error.message)")
         }
     }
 
     /// The row is there already: after a COMMIT whose outcome was not known it must be ours.
     private func checkRecorded(_ sealed: SealedVersion) throws {
-        let recorded = try versions(after: sealed.version - 1, limit: 1).first
-        guard recorded?.version == sealed.version, recorded?.hashes == sealed.hashes, recorded?.entries == sealed.entries else {
+        let recorded = try version(sealed.version)
+        guard recorded?.parent == sealed.parent, recorded?.lineage == sealed.lineage, recorded?.hashes == sealed.hashes, recorded?.entries == sealed.entries else {
             throw StoreError(.conflict, "version \(sealed.version) of \(pipeline) was recorded by another learner with other content")
         }
     }

@@ -22,12 +22,13 @@ struct LogCommand: ParsableCommand {
     @Option(help: "Only versions before this one.") var before: UInt64?
     @OptionGroup var output: OutputOptions
 
-    private struct Result: Encodable { var versions: [VersionSummary] }
+    private struct Result: Encodable { var versions: [VersionSummary], collected_version: UInt64 }
 
     func run() throws {
-        let versions = try history.withStore { try $0.log(limit: limit, before: before) }
-        if output.json { return try Output.json(Result(versions: versions)) }
-        guard !versions.isEmpty else { return Output.line("no versions yet") }
+        let (versions, collected) = try history.withStore { (try $0.log(limit: limit, before: before), try $0.collectedVersion()) }
+        if output.json { return try Output.json(Result(versions: versions, collected_version: collected)) }
+        if versions.count < limit, collected > 0 { Output.note("versions up to \(collected) were collected, as the pipeline's `keep` says") }
+        guard !versions.isEmpty else { return Output.line(collected > 0 ? "no versions are left of these" : "no versions yet") }
         // Of classes the logloss and, where there are two, the AUC; of numbers the loss that is learned and the mean absolute error.
         let isRegression = versions.contains { $0.metrics.window?.mae != nil }
         let isLogarithmic = versions.contains { $0.metrics.window?.logloss != nil }
@@ -38,6 +39,7 @@ struct LogCommand: ParsableCommand {
             let marks = [
                 version.snapshot ? "snapshot" : nil, version.publication.map { "published \($0)" },
                 version.driftEvents > 0 ? "drift" : nil,
+                version.parent + 1 == version.version ? nil : "lineage \(version.lineage), after \(version.parent)",
             ].compactMap { $0 }
             table.add([
                 String(version.version), version.createdAt, Format.count(version.learned), Format.count(version.refused),
@@ -61,7 +63,7 @@ struct ShowCommand: ParsableCommand {
         let detail = try history.withStore { store in
             let number = try chosen.version ?? store.newestVersion()
             guard let detail = try store.show(version: number) else {
-                throw Failure(number == 0 ? "\(store.pipeline) has no versions yet" : "\(store.pipeline) has no version \(number)")
+                throw Failure(try store.whyMissing(number))
             }
             return detail
         }
@@ -69,7 +71,7 @@ struct ShowCommand: ParsableCommand {
         let summary = detail.summary
         Output.line(
             """
-            version      \(summary.version), after \(summary.parent), created \(summary.createdAt) under epoch \(summary.epoch)
+            version      \(summary.version) of lineage \(summary.lineage), after \(summary.parent), created \(summary.createdAt) under epoch \(summary.epoch)
             learned      \(Format.count(summary.learned)) events, refused \(Format.count(summary.refused))
             image hash   \(summary.imageHash)
             definition   \(detail.learningHash.prefix(12)), semantics \(detail.semantics)
@@ -133,6 +135,11 @@ private func describe(_ command: Command) -> String {
     case .define(let learningHash): "define \(learningHash.prefix(12))"
     case .start(let partitions): "start " + partitions.map { "partition \($0.partition) at offset \($0.offset)" }.joined(separator: ", ")
     case .reference(let reference): "compare with version \(reference.version)"
+    case .exclude(let exclusion):
+        "exclude partition \(exclusion.partition), offsets \(exclusion.first)..<\(exclusion.next), by \(exclusion.by): \(exclusion.reason)"
+    case .gap(let partition, let first, let next, let reason): "gap in partition \(partition), offsets \(first)..<\(next): \(reason)"
+    case .recreated(let partitions):
+        "the topic was created again: " + partitions.map { "partition \($0.partition) at offset \($0.offset)" }.joined(separator: ", ")
     }
 }
 

@@ -13,9 +13,14 @@ struct RunCommand: AsyncParsableCommand {
 
     @Argument(help: "The pipelines' YAML files.") var pipelines: [String]
     @Flag(help: "Make or update the database's tables first.") var migrate = false
+    @Flag(help: "Begin a new lineage, with nothing learned, from `source.start`. What is recorded stays.") var newLineage = false
     @Option(help: ArgumentHelp("Where /metrics, /healthz and /readyz are served; port 0 is a free one.", valueName: "host:port"))
     var http = Address(host: "127.0.0.1", port: 9464)
     @OptionGroup var log: LogOptions
+
+    func validate() throws {
+        if newLineage, pipelines.count > 1 { throw ValidationError("--new-lineage is for one pipeline at a time.") }
+    }
 
     func run() async throws {
         let definitions = try loadPipelines(pipelines)
@@ -41,7 +46,7 @@ struct RunCommand: AsyncParsableCommand {
         let learners = definitions.map { definition in
             var logger = logger
             logger[metadataKey: "pipeline"] = "\(definition.name)"
-            return LearnerTask(LearnerService(definition, logger: logger))
+            return LearnerTask(LearnerService(definition, logger: logger, newLineage: newLineage))
         }
         let status = StatusServer(
             host: http.host, port: http.port, logger: logger,
@@ -119,6 +124,10 @@ func learnerMetrics(_ learners: [LearnerService]) -> String {
         }
     }
     family("unknown_fields_total", .counter, "Fields of events that the pipeline does not name.") { $0.metrics.map { Double($0.unknownFields) } }
+    family("absent_offsets_total", .counter, "Offsets inside the lineage that had no event: transaction markers, aborted transactions, compaction.") {
+        $0.metrics?.absent.map(Double.init)
+    }
+    family("lost_offsets_total", .counter, "Offsets that the broker no longer had when they were to be read.") { $0.metrics?.lost.map(Double.init) }
     family("lag_events", .gauge, "Events that the broker has and the newest recorded version has not.") { Double($0.lag) }
     family("version", .gauge, "The newest version cut.") { Double($0.version) }
     family("recorded_version", .gauge, "The newest version in PostgreSQL.") { Double($0.recordedVersion) }
@@ -127,6 +136,9 @@ func learnerMetrics(_ learners: [LearnerService]) -> String {
     family("publication_bytes_total", .counter, "Bytes of publications sent by this process.") { Double($0.publicationBytes) }
     family("snapshots_total", .counter, "Snapshots written by this process.") { Double($0.snapshots) }
     family("snapshot_version", .gauge, "The version of the newest snapshot written by this process.") { Double($0.snapshotVersion) }
+    family("log_margin_events", .gauge, "Events that the log may lose before the newest snapshot cannot be gone on from.") { $0.logMargin.map(Double.init) }
+    family("collected_versions_total", .counter, "Versions deleted by this process because the pipeline does not keep them.") { Double($0.collectedVersions) }
+    family("collected_snapshots_total", .counter, "Snapshots deleted by this process because the pipeline does not keep them.") { Double($0.collectedSnapshots) }
     family("drift_events_total", .counter, "Drift events found by this process.") { Double($0.driftEvents) }
     family("newest_event_timestamp_seconds", .gauge, "The Kafka timestamp of the newest event in a recorded version.") {
         $0.newestEventMilliseconds > 0 ? Double($0.newestEventMilliseconds) / 1000 : nil

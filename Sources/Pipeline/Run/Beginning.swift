@@ -1,0 +1,239 @@
+// How a term begins: the recorded head is rebuilt, what the broker lost is gone over, a changed definition is taken on, and what operators ask is
+// done. All of it is recorded before the term's parts start, so that no later start chooses again.
+
+import Foundation
+import KafkaClient
+import Logging
+
+/// Used by one thread, before the parts of the term run.
+final class Beginning {
+    private unowned let run: LearnerRun
+    private let ledger: any Ledger
+    private(set) var ingest: Ingest
+    private(set) var machine: StateMachine
+    /// The newest recorded version, and its lineage; 0 and 0 at the very first start.
+    private(set) var head: UInt64 = 0
+    private var lineage: UInt32 = 0
+    /// The newest snapshot of the state that goes on.
+    private(set) var snapshotVersion: UInt64 = 0
+    private var deadLetters: [(version: UInt64, letter: DeadLetter)] = []
+    /// The old runs cannot be replayed: without a snapshot the next start would have nothing.
+    private var needsSnapshot = false
+    /// Of the topic since this program runs: what was read before does not count.
+    private var isNew = false
+
+    init(_ run: LearnerRun, _ ledger: any Ledger) throws {
+        self.run = run
+        self.ledger = ledger
+        ingest = try Self.ingest(run, "")
+        machine = try StateMachine(run.definition)
+    }
+
+    private static func ingest(_ run: LearnerRun, _ purpose: String) throws -> Ingest {
+        try Ingest(run.definition, reader: try run.surroundings.reader(purpose), clock: run.clock)
+    }
+
+    private func replaceIngest() throws {
+        ingest.close()
+        ingest = try Self.ingest(run, "")
+    }
+
+    // MARK: Recovery
+
+    /// Arrives at the head, or as near as the log allows, and applies what leads on from there.
+    func recover() throws {
+        head = try ledger.newestVersion()
+        let row = head > 0 ? try ledger.version(head) : nil
+        lineage = row?.lineage ?? 0
+        isNew = run.service.beginsLineage.load(ordering: .relaxed)
+        if isNew {
+            run.logger.notice("a new lineage begins behind version \(head), with nothing learned")
+        } else {
+            do {
+                try rebuild()
+            } catch let error as KafkaError where error.isPositionGone {
+                throw TermOver(description: "\(error)")
+            }
+            if machine.definition.learningHash != run.definition.learningHash {
+                run.logger.notice("the pipeline's file has changed: the lineage goes on by definition \(run.definition.learningHash.prefix(12))")
+                machine = try machine.redefined(as: run.definition)
+                ingest.decode(by: run.definition.plan)
+                try machine.apply(.define(learningHash: run.definition.learningHash))
+            }
+        }
+        tell()
+    }
+
+    private func rebuild() throws {
+        let effectsVersion = try ledger.effectsVersion()
+        let began = run.clock.now
+        var result = try rebuild(snapshotLimit: effectsVersion)
+        if !result.gaps.isEmpty, result.machine.version < head, run.definition.source.onGap == .skip {
+            // A later snapshot may need less of the log. Dead letters that have not left are lost with what they would be read from.
+            try replaceIngest()
+            result = try rebuild(snapshotLimit: head)
+        }
+        machine = result.machine
+        deadLetters = result.deadLetters
+        snapshotVersion = result.snapshot ?? 0
+        if head > 0 {
+            run.logger.info(
+                "recovered version \(machine.version)\(machine.version < head ? " of \(head)" : "") from \(result.snapshot.map { "snapshot \($0)" } ?? "the beginning"), \(result.events) events read again, in \(run.clock.now - began)"
+            )
+        }
+        try goOver(result.gaps)
+    }
+
+    private func rebuild(snapshotLimit: UInt64) throws -> Rebuild.Result {
+        try replay(ingest, stopsAtGap: true).run(to: head, snapshotLimit: snapshotLimit, collectAfter: snapshotLimit < head ? snapshotLimit : .max)
+    }
+
+    private func replay(_ ingest: Ingest, stopsAtGap: Bool = false) -> Rebuild {
+        let (run, head) = (run, head)
+        var told = run.clock.now
+        return Rebuild(
+            definition: run.definition, store: ledger, ingest: ingest,
+            progress: { version in
+                guard run.clock.now - told > .seconds(5) else { return }
+                told = run.clock.now
+                run.logger.info("rebuilding: version \(version) of \(head)")
+            },
+            isCancelled: { run.isEnding }, stopsAtGap: stopsAtGap)
+    }
+
+    // MARK: Gaps
+
+    /// Stops at the first gap, or goes on behind all of them, as the pipeline's file says; either is recorded.
+    private func goOver(_ gaps: [GapError]) throws {
+        guard let first = gaps.first else { return }
+        guard run.definition.source.onGap == .skip else {
+            for gap in gaps { try ledger.record(gap) }
+            throw first
+        }
+        for gap in gaps { run.logger.warning("\(gap.reason); going on behind it (source.on_gap: skip)") }
+        let isAnother = gaps.contains { gap in
+            switch gap.kind {
+            case .recreated: true
+            // The state has learned events that the log no longer has, and nothing says which.
+            case .logEnds(let end): machine.positions[gap.partition] ?? 0 > end
+            case .logBegins: false
+            }
+        }
+        if isAnother {
+            try replaceIngest()
+            ingest.decode(by: machine.definition.plan)
+            let starts = try ingest.firstPositions(0..<Int32(try ingest.partitionCount()), start: .earliest)
+            try machine.apply(.recreated(partitions: starts))
+            try ingest.assign(starts)
+            needsSnapshot = true
+            return
+        }
+        for gap in gaps {
+            guard case .logBegins(let low) = gap.kind, let position = machine.positions[gap.partition], position < low else {
+                try ledger.record(gap)
+                continue
+            }
+            let starts = try ingest.firstPositions(gap.partition..<gap.partition + 1, start: .earliest)
+            try machine.apply(.gap(partition: gap.partition, first: position, next: starts[0].offset, reason: gap.reason))
+            try ingest.assign(starts)
+        }
+    }
+
+    // MARK: What is recorded
+
+    /// Sends what has not left, and records all that this beginning leads to; then does what operators ask.
+    func record(with recorder: Recorder) throws {
+        try recorder.sendAgain(deadLetters)
+        deadLetters = []
+        try applyFirst()
+        // A state that the head did not lead to is a fork, though nothing was applied.
+        if !machine.pendingIsEmpty || machine.version != head { try cut(recorder, letters: []) }
+        while let request = try ledger.nextRequest() { try act(on: request, recorder) }
+        tell()
+    }
+
+    /// The first commands of a lineage, the partitions that came while nobody looked, and the pinned reference.
+    private func applyFirst() throws {
+        let definition = run.definition
+        if machine.version == 0, machine.pendingIsEmpty { try machine.apply(.define(learningHash: definition.learningHash)) }
+        let count = Int32(try ingest.partitionCount())
+        let known = Int32(machine.positions.count)
+        if known < count {
+            let starts = try ingest.firstPositions(known..<count, start: machine.version == 0 ? definition.source.start : .earliest)
+            try machine.apply(.start(partitions: starts))
+            try ingest.assign(starts)
+        }
+        if case .version(let pinned) = definition.monitor.reference, machine.metrics.reference?.version != UInt64(pinned) {
+            guard let window = try ledger.window(ofVersion: UInt64(pinned)) else {
+                throw StoreError(
+                    .missing, "monitor.reference names version \(pinned) of \(definition.name), which has no recorded window of metrics")
+            }
+            try machine.apply(.reference(Reference(version: UInt64(pinned), window: window)))
+        }
+    }
+
+    private func cut(_ recorder: Recorder, letters: [DeadLetter]) throws {
+        let isFork = machine.version != head
+        let newestEvent = isNew ? 0 : try ledger.newestEventMilliseconds()
+        let sealed = machine.cut(version: head + 1, lineage: isFork || head == 0 ? lineage + 1 : lineage)
+        try recorder.record(sealed, deadLetters: letters, newestEventMilliseconds: newestEvent)
+        if isFork { run.logger.notice("version \(sealed.version) begins lineage \(sealed.lineage), after version \(sealed.parent)") }
+        (head, lineage) = (sealed.version, sealed.lineage)
+        run.service.beginsLineage.store(false, ordering: .relaxed)
+        isNew = false
+        if needsSnapshot {
+            try ledger.writeSnapshot(try machine.encode(), version: head, reason: "recreated", epoch: run.epoch)
+            snapshotVersion = head
+            needsSnapshot = false
+        }
+    }
+
+    // MARK: Requests
+
+    /// Does what is asked, or says why not: then everything is as it was.
+    private func act(on request: OperatorRequest, _ recorder: Recorder) throws {
+        let exclusion = request.exclusion
+        let place = "\(ingest.topic)[\(exclusion.partition)] offsets \(exclusion.first)..<\(exclusion.next)"
+        do {
+            if let position = machine.positions[exclusion.partition], position > exclusion.first {
+                run.logger.notice("excluding \(place), asked for by \(exclusion.by): rebuilding")
+                let other = try Self.ingest(run, "-exclude")
+                do {
+                    let fork = try replay(other).fork(excluding: exclusion)
+                    ingest.close()
+                    (machine, ingest) = (fork.machine, other)
+                    try cut(recorder, letters: fork.deadLetters)
+                    run.logger.notice("rebuilt without \(place): \(fork.events) events read again; version \(head) after \(fork.head.version)")
+                } catch {
+                    if other !== ingest { other.close() }
+                    throw error
+                }
+            } else {
+                try machine.apply(.exclude(exclusion))
+                try cut(recorder, letters: [])
+                run.logger.notice("\(place) will be passed by, asked for by \(exclusion.by) (version \(head))")
+            }
+        } catch where !run.isEnding && Self.isRefusal(error) {
+            run.logger.warning("\(place) cannot be excluded: \(error)")
+            try ledger.refuse(request: request.id, reason: (error as? GapError)?.reason ?? "\(error)", epoch: run.epoch)
+        }
+    }
+
+    /// The request is at fault, or the history and the log are; not what passes by itself, nor that the lease was lost.
+    private static func isRefusal(_ error: any Error) -> Bool {
+        if LearnerService.passes(error) { return false }
+        if let error = error as? StoreError, error.kind == .leaseLost || error.kind == .conflict { return false }
+        return true
+    }
+
+    private func tell() {
+        let machine = machine
+        run.service.statusBox.with {
+            $0.learned = machine.learned
+            $0.refused = machine.refused
+            $0.version = machine.version
+            $0.recordedVersion = machine.version
+            $0.metrics = machine.metrics
+        }
+    }
+}

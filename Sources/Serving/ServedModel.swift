@@ -1,0 +1,29 @@
+import KafkaClient
+import Model
+import Records
+
+/// A model that a node serves.
+public struct ServedModel: Sendable {
+    /// As in the paths of requests.
+    public let name: String
+    /// What requests are decoded by; it must be the learner's.
+    public let plan: EventPlan
+    public let layout: ImageLayout
+    /// What the model's outputs mean.
+    public let link: Link
+    /// As publications say it: whether the learner's features and layout are the plan's.
+    public let meaning: UInt64
+    public let kafka: KafkaConfiguration
+    /// X of the topics X.versions and X.images.
+    public let topic: String
+
+    public init(name: String, plan: EventPlan, layout: ImageLayout, link: Link, meaning: UInt64, kafka: KafkaConfiguration, topic: String) {
+        self.name = name
+        self.plan = plan
+        self.layout = layout
+        self.link = link
+        self.meaning = meaning
+        self.kafka = kafka
+        self.topic = topic
+    }
+}
