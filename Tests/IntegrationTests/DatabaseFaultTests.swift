@@ -10,7 +10,7 @@ import Testing
         _ events: Int, rate: Int = 2500, on server: FaultyPostgres, through url: String? = nil, fault: (Loop, ChildProcess) async throws -> Void
     ) async throws {
         try await Loop.with(.clicks, replacing: Loop.often, server: server.url) { loop in
-            let file = try await loop.clicks(events)
+            let file = try await loop.clicksFile(events)
             let name = try #require(loop.database.firstMatch(of: /test_[0-9a-f]+/)).0
             let learner = try loop.start(
                 "run", loop.file, "--http", "127.0.0.1:0", environment: ["DATABASE_URL": url.map { $0 + name } ?? loop.database])
@@ -102,6 +102,76 @@ import Testing
                     // A server that could not even write its log has ended.
                     if server.postmaster == nil { try await server.start() }
                 }
+            }
+        }
+    }
+
+    /// Protects: a database that stays away ends the learner when the pipeline's limit is reached, not before, with one line that says what and how long.
+    @Test func anOutageBeyondItsLimit() async throws {
+        let short = Loop.often.merging(["postgres: \"${DATABASE_URL}\"": "outage_seconds: 4, postgres: \"${DATABASE_URL}\""]) { $1 }
+        try await FaultyPostgres.with { server in
+            try await Loop.with(.clicks, replacing: short, server: server.url) { loop in
+                let file = try await loop.clicksFile(20_000)
+                let learner = try loop.learner()
+                let feed = try loop.start("feed", loop.file, file, "--rate", "1000")
+                try await loop.untilRecorded(500, by: learner)
+                try await server.stopImmediately()
+                let began = ContinuousClock.now
+                #expect(try await learner.wait(timeout: .seconds(40)) == 1)
+                #expect(ContinuousClock.now - began >= .seconds(3), "\(learner.standardError)")
+                let errors = learner.standardError.split(separator: "\n").filter { $0.hasPrefix("Error: ") || $0.contains(" error ") }
+                #expect(errors.count == 1, "\(learner.standardError)")
+                #expect(errors.last?.contains("away for") == true, "\(learner.standardError)")
+                // And it goes on from there when somebody starts it again.
+                feed.kill()
+                try await server.start()
+                let recorded = try loop.recordedEvents()
+                try await loop.freshet("feed", loop.file, file)
+                let next = try loop.learner()
+                try await loop.untilRecorded(recorded + 5000, by: next)
+                #expect(try await next.terminate() == 0, "\(next.standardError)")
+                let connection = try loop.connect()
+                defer { connection.close() }
+                try await expectThePromise(loop, events: try loop.recordedEvents(connection))
+            }
+        }
+    }
+
+    /// Protects: nothing depends on the database's time of day either. A lease that seems to have run out, or to run for hours, costs no event.
+    @Test(.enabled(if: TestTools.libfaketime != nil, "libfaketime is not installed: make peers"))
+    func theDatabasesClockJumps() async throws {
+        let library = try #require(TestTools.libfaketime)
+        let folder = "/tmp/freshet-clock-\(UUID().uuidString.prefix(8))"
+        try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+        defer { try? FileManager.default.removeItem(atPath: folder) }
+        let clock = try Clock(folder: folder, library: library)
+        try await FaultyPostgres.with(environment: clock.environment) { server in
+            try await Loop.with(.clicks, replacing: Loop.often, server: server.url) { loop in
+                let file = try await loop.clicksFile(20_000)
+                var learner = try loop.learner()
+                let feed = try loop.start("feed", loop.file, file, "--rate", "2500")
+                try await loop.untilRecorded(500, by: learner)
+                for hours in [3, -5, 0] {
+                    try clock.set(hours: hours)
+                    try await Task.sleep(for: .milliseconds(1500))
+                    let connection = try loop.connect()
+                    let seen = try connection.query("SELECT extract(epoch FROM clock_timestamp())::bigint AS now", timeout: .seconds(10)).first?.int("now") ?? 0
+                    connection.close()
+                    #expect(abs(Double(seen) - Date().timeIntervalSince1970 - Double(hours) * 3600) < 60, "the server does not see \(hours) h")
+                    #expect(learner.exitStatus == nil, "\(learner.standardError)")
+                    // The next one need not wait for a lease that ends in hours.
+                    learner.kill()
+                    learner = try loop.learner()
+                    let recorded = try loop.recordedEvents()
+                    try await until("the next one learns", timeout: .seconds(20), state: { learner.standardError }) {
+                        let now = try loop.recordedEvents()
+                        return now > recorded || now == 20_000
+                    }
+                }
+                #expect(try await feed.wait() == 0)
+                try await loop.untilRecorded(20_000, by: learner)
+                #expect(try await learner.terminate() == 0, "\(learner.standardError)")
+                try await expectThePromise(loop, events: 20_000, of: file)
             }
         }
     }

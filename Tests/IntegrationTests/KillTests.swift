@@ -9,15 +9,8 @@ extension Integration {
         /// partition has, and each of these events is one there, so it gets fewer.
         private func data(_ loop: Loop, _ broker: Loop.Broker, partitions: Int = 1) async throws -> (file: String, events: Int) {
             let events = broker == .tansu ? 5000 * partitions : 45_312
-            if let electricity = TestData.electricity {
-                let lines = try String(contentsOfFile: electricity, encoding: .utf8).split(separator: "\n").prefix(1 + events)
-                let file = "\(loop.folder)/elec.csv"
-                try (lines.joined(separator: "\n") + "\n").write(toFile: file, atomically: true, encoding: .utf8)
-                return (file, events)
-            }
-            let file = "\(loop.folder)/clicks.jsonl"
-            try await loop.freshet("generate", "clicks", "--events", String(events), "--seed", "9").write(toFile: file, atomically: true, encoding: .utf8)
-            return (file, events)
+            if let electricity = TestData.electricity { return (try loop.head(electricity, lines: 1 + events), events) }
+            return (try await loop.clicksFile(events, seed: 9), events)
         }
 
         private static let pipeline: Loop.Pipeline = TestData.electricity == nil ? .clicks : .electricity
@@ -45,6 +38,8 @@ extension Integration {
             #expect(try await feed.wait() == 0)
             let learner = try loop.learner()
             try await loop.untilRecorded(events, by: learner)
+            // From then on it takes signals.
+            _ = try await loop.port(of: learner)
             #expect(try await learner.terminate() == 0)
         }
 

@@ -11,10 +11,11 @@ extension Integration {
     /// What the loop learns is what `evaluate` learns, and what a node serves is what was learned.
     @Suite struct Learning {
         /// Protects: the whole way through broker, learner, history and node changes no bit of what a back-test computes.
-        @Test(.enabled(if: TestData.electricity != nil, "elec.csv is not part of the package"))
-        func aFileThroughTheLoopEqualsItsEvaluation() async throws {
-            let data = try #require(TestData.electricity)
-            try await Loop.with(.electricity) { loop in
+        @Test(.enabled(if: TestData.electricity != nil, "elec.csv is not part of the package"), arguments: Loop.Broker.all)
+        func aFileThroughTheLoopEqualsItsEvaluation(_ broker: Loop.Broker) async throws {
+            let whole = try #require(TestData.electricity)
+            try await Loop.with(.electricity, broker: broker) { loop in
+                let data = broker == .tansu ? try loop.head(whole, lines: 5000) : whole
                 let expected = try await loop.json("evaluate", loop.file, data)
                 let events = try #require(expected["examples"].int)
                 let node = try await loop.node("n1")
@@ -26,7 +27,7 @@ extension Integration {
                 let hash = try #require(expected["image_hash"].string)
                 #expect(newest["image_hash"].string == hash)
                 #expect(newest["metrics"]["total"]["logloss"].double == expected["logloss"].double)
-                #expect(try #require(expected["logloss"].double) <= 0.33)
+                if broker == .embedded { #expect(try #require(expected["logloss"].double) <= 0.33) }
                 #expect(newest["metrics"]["total"]["auc"].double == expected["auc"].double)
 
                 let client = NodeClient(port: node.port)

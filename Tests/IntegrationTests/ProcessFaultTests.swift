@@ -8,7 +8,7 @@ import Testing
     @Test(arguments: Loop.Broker.all) func nodesAndTheLearnerStandStill(_ broker: Loop.Broker) async throws {
         let events = broker == .tansu ? 6000 : 20_000
         try await Loop.with(.clicks, replacing: Loop.often, broker: broker) { loop in
-            let file = try await loop.clicks(events)
+            let file = try await loop.clicksFile(events)
             let learner = try loop.learner()
             let (steady, paused, killed) = (try await loop.node("steady"), try await loop.node("paused"), try await loop.node("killed"))
             let feed = try loop.start("feed", loop.file, file, "--rate", String(events / 8))
@@ -38,7 +38,7 @@ import Testing
         var random = SeededGenerator(seed)
         let events = 40_000
         try await Loop.with(.clicks, partitions: 2, replacing: Loop.often) { loop in
-            let file = try await loop.clicks(events)
+            let file = try await loop.clicksFile(events)
             let feed = try loop.start("feed", loop.file, file, "--rate", "3000")
             var learners = [try loop.learner(), try loop.learner(), try loop.learner()]
             var paused: [ChildProcess] = []
@@ -75,7 +75,7 @@ import Testing
         let library = try #require(TestTools.libfaketime)
         try await Loop.with(.clicks, replacing: Loop.often) { loop in
             let clock = try Clock(folder: loop.folder, library: library)
-            let file = try await loop.clicks(16_000)
+            let file = try await loop.clicksFile(16_000)
             let learner = try loop.start("run", loop.file, "--http", "127.0.0.1:0", environment: clock.environment)
             let process = try loop.start("serve", loop.file, "--http", "127.0.0.1:0", "--name", "n1", environment: clock.environment)
             let node = (process: process, port: try await loop.port(of: process))

@@ -73,7 +73,11 @@ public final class ChildProcess: Sendable {
         exit.with { exit in
             if exit == nil {
                 var status: Int32 = 0
-                if waitpid(pid, &status, WNOHANG) == pid { exit = status & 0x7f == 0 ? status >> 8 & 0xff : 128 + status & 0x7f }
+                if waitpid(pid, &status, WNOHANG) == pid {
+                    exit = status & 0x7f == 0 ? status >> 8 & 0xff : 128 + status & 0x7f
+                    // What libfaketime shares between a program and its children, and leaves when it is killed.
+                    for file in ["faketime_shm_\(pid)", "sem.faketime_sem_\(pid)"] { unlink("/dev/shm/\(file)") }
+                }
             }
             return exit
         }

@@ -68,8 +68,10 @@ public final class FaultyPostgres: Sendable {
 
     /// PostgreSQL refuses to run as root. The signal at the death of the parent is lost with the change of user, so it is asked for again.
     private func run(_ program: String, _ arguments: [String]) throws -> ChildProcess {
+        // Not for setpriv, which is still root: what libraries make in its name, the server may not touch.
+        let variables = environment.map { "\($0.key)=\($0.value)" }
         let user = geteuid() == 0 ? ["--reuid", "postgres", "--regid", "postgres", "--init-groups"] : []
-        return try ChildProcess("/usr/bin/setpriv", user + ["--pdeathsig", "QUIT", "--", "\(bin)/\(program)"] + arguments, environment: environment, folder: folder)
+        return try ChildProcess("/usr/bin/setpriv", user + ["--pdeathsig", "QUIT", "--", "/usr/bin/env"] + variables + ["\(bin)/\(program)"] + arguments, folder: folder)
     }
 
     /// Starts the server and waits until it takes connections.

@@ -44,13 +44,23 @@ public struct Lineage: Sendable {
             try hold(rowEpoch >= epoch, "written under epoch \(rowEpoch), after one under \(epoch)")
             epoch = rowEpoch
             var inRuns = 0
-            for run in try RecordedRun.decode(try row.bytes("entries")) {
-                let expected = lineage.positions[run.partition] ?? run.first
-                try hold(run.first == expected, "a run of partition \(run.partition) begins at \(run.first), the one before ended at \(expected)")
-                try hold(run.next - run.first >= run.events, "\(run.events) events in \(run.first)..<\(run.next) of partition \(run.partition)")
-                lineage.holes += run.next - run.first - run.events
-                lineage.positions[run.partition] = run.next
-                inRuns += run.events
+            for entry in try RecordedEntry.decode(try row.bytes("entries")) {
+                func moveOn(_ partition: Int, from first: Int, to next: Int) throws {
+                    let expected = lineage.positions[partition] ?? first
+                    try hold(first == expected, "entries of partition \(partition) go on at \(first), the one before ended at \(expected)")
+                    lineage.positions[partition] = next
+                }
+                switch entry {
+                case .run(let partition, let first, let next, let events):
+                    try moveOn(partition, from: first, to: next)
+                    try hold(next - first >= events, "\(events) events in \(first)..<\(next) of partition \(partition)")
+                    lineage.holes += next - first - events
+                    inRuns += events
+                case .command(let command) where command["kind"].string == "gap":
+                    try moveOn(command["partition"].int ?? -1, from: command["first"].int ?? -1, to: command["next"].int ?? -1)
+                case .command(let command) where command["kind"].string == "recreated": lineage.positions = [:]
+                case .command: break
+                }
             }
             try hold(inRuns == Int(try row.int("learned") + row.int("refused")), "its runs have \(inRuns) events, its row says otherwise")
             lineage.events += inRuns
@@ -62,11 +72,12 @@ public struct Lineage: Sendable {
     }
 }
 
-/// A run as the history stores it.
-private struct RecordedRun {
-    var partition: Int, first: Int, next: Int, events: Int
+/// An entry as the history stores it.
+private enum RecordedEntry {
+    case run(partition: Int, first: Int, next: Int, events: Int)
+    case command(JSON)
 
-    static func decode(_ bytes: [UInt8]) throws -> [RecordedRun] {
+    static func decode(_ bytes: [UInt8]) throws -> [RecordedEntry] {
         var rest = bytes[...]
         func varint() throws -> Int {
             var value = 0, shift = 0
@@ -77,19 +88,21 @@ private struct RecordedRun {
             }
             throw TestFailure("an entry that ends early")
         }
-        var runs: [RecordedRun] = []
+        var entries: [RecordedEntry] = []
         while !rest.isEmpty {
             switch try varint() {
             case 1:
                 _ = try varint()
                 let partition = try varint(), first = try varint(), length = try varint(), learned = try varint(), refused = try varint()
-                runs.append(RecordedRun(partition: partition, first: first, next: first + length, events: learned + refused))
+                entries.append(.run(partition: partition, first: first, next: first + length, events: learned + refused))
             case 2:
-                let length = Int(rest[rest.startIndex]) | Int(rest[rest.startIndex + 1]) << 8 | Int(rest[rest.startIndex + 2]) << 16
-                rest = rest.dropFirst(4 + length)
+                let length = (0..<4).reduce(0) { $0 | Int(rest[rest.startIndex + $1]) << (8 * $1) }
+                rest = rest.dropFirst(4)
+                entries.append(.command(try JSON(String(decoding: rest.prefix(length), as: UTF8.self))))
+                rest = rest.dropFirst(length)
             case let kind: throw TestFailure("an entry of kind \(kind)")
             }
         }
-        return runs
+        return entries
     }
 }

@@ -229,6 +229,13 @@ public final class Loop: Sendable {
             ).first?.int("events") ?? 0)
     }
 
+    /// The same over a connection of its own.
+    public func recordedEvents() throws -> Int {
+        let connection = try connect()
+        defer { connection.close() }
+        return try recordedEvents(connection)
+    }
+
     /// Waits until the lineage has so many events.
     public func untilRecorded(_ events: Int, by learner: ChildProcess? = nil, timeout: Duration = .seconds(90)) async throws {
         let connection = try connect()

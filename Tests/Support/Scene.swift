@@ -9,17 +9,25 @@ extension Loop {
     ]
 
     /// Events of `freshet generate clicks`, in a file.
-    public func clicks(_ events: Int, seed: Int = 8, isolation: isolated (any Actor)? = #isolation) async throws -> String {
+    public func clicksFile(_ events: Int, seed: Int = 8, isolation: isolated (any Actor)? = #isolation) async throws -> String {
         let file = "\(folder)/clicks-\(seed).jsonl"
         try await freshet("generate", "clicks", "--events", String(events), "--seed", String(seed), environment: ["LD_PRELOAD": ""])
             .write(toFile: file, atomically: true, encoding: .utf8)
         return file
     }
 
+    /// The first lines of a text file, in a file of their own.
+    public func head(_ file: String, lines: Int) throws -> String {
+        let path = "\(folder)/head-" + URL(filePath: file).lastPathComponent
+        let head = try String(contentsOfFile: file, encoding: .utf8).split(separator: "\n").prefix(lines)
+        try (head.joined(separator: "\n") + "\n").write(toFile: path, atomically: true, encoding: .utf8)
+        return path
+    }
+
     /// Sends clicks to Tansu before anyone reads them, in large batches but for the last event of each partition: then it says rightly where they end.
     @discardableResult
     public func feedInBatches(_ events: Int, partitions: Int, isolation: isolated (any Actor)? = #isolation) async throws -> String {
-        let file = try await clicks(events)
+        let file = try await clicksFile(events)
         let batches = "\(folder)/batches.yaml", most = "\(folder)/most.jsonl"
         try String(contentsOfFile: self.file, encoding: .utf8).replacingOccurrences(of: "batch.num.messages: 1", with: "batch.num.messages: 10000")
             .write(toFile: batches, atomically: true, encoding: .utf8)
