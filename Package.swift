@@ -72,7 +72,10 @@ let package = Package(
         .systemLibrary(name: "CMalloc", path: "Tests/CMalloc"),
         .executableTarget(
             name: "freshet-bench",
-            dependencies: ["TestSupport", "Pipeline", "Learner", "Model", "Records", "Drift", "KafkaClient", "PostgresClient", "CMalloc"],
+            dependencies: [
+                "TestSupport", "Pipeline", "Learner", "Model", "Records", "Drift", "KafkaClient", "PostgresClient", "CMalloc",
+                .product(name: "Crypto", package: "swift-crypto"),
+            ],
             path: "Tests/Benchmarks", exclude: ["partial_fit.py"], swiftSettings: hot),
         .testTarget(name: "KafkaClientTests", dependencies: ["KafkaClient"]),
         .testTarget(name: "PostgresClientTests", dependencies: ["PostgresClient"]),
