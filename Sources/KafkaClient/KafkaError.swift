@@ -30,6 +30,12 @@ public struct KafkaError: Error, CustomStringConvertible, Sendable {
     /// Passes by itself (a broker restarts, a leader moves, a request was late): the same call may be made again.
     public var isRetriable: Bool { !isFatal && Self.retriableCodes.contains(code) }
 
+    /// The partition does not hold the offset that was asked for.
+    package var isPositionGone: Bool { name == "_AUTO_OFFSET_RESET" || name == "OFFSET_OUT_OF_RANGE" }
+
+    /// The topic, or this partition of it, is not there: deleted, perhaps to be made again.
+    package var isTopicGone: Bool { name == "UNKNOWN_TOPIC_OR_PART" || name == "_UNKNOWN_PARTITION" || name == "_UNKNOWN_TOPIC" }
+
     public var description: String {
         var place: [String] = []
         if let topic { place.append("topic \(topic)") }

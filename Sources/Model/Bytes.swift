@@ -20,15 +20,8 @@ public struct ByteWriter: Sendable {
     public mutating func append(_ value: Float) { append(value.bitPattern) }
     public mutating func append(raw: UnsafeRawBufferPointer) { bytes.append(contentsOf: raw) }
 
-    /// The first `count` bytes, or all that there are, which leave the writer.
-    public mutating func take(_ count: Int) -> [UInt8] {
-        if count >= bytes.count {
-            defer { bytes.removeAll(keepingCapacity: true) }
-            return bytes
-        }
-        defer { bytes.removeFirst(count) }
-        return [UInt8](bytes[..<count])
-    }
+    /// Forgets the first `count` bytes.
+    public mutating func removeFirst(_ count: Int) { bytes.removeFirst(count) }
 
     /// A table without its zeros: for each 64 words of 8 bytes a mask of those that are not 0, then those. Tables of weights are mostly untouched at
     /// first, and a copy of them should not take the memory of all. The bytes behind the last whole word come as they are.

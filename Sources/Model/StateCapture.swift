@@ -17,6 +17,9 @@ public enum CapturePiece: Sendable {
     /// The next region of the tables. Lines of it may have changed, and have then been saved before.
     case region([UInt8])
     case end
+
+    /// Bytes that the owner chose to copy now, and could have copied later.
+    public var copiedBytes: Int { if case .region(let bytes) = self { bytes.count } else { 0 } }
 }
 
 /// Copies tables, and bytes between them. Used by the thread that owns the tables.
@@ -184,8 +187,8 @@ public struct CaptureAssembler {
     public init() {}
 
     /// Takes the next piece and appends what can be written now. False at the end.
-    public mutating func add(_ piece: CapturePiece, to writer: inout ByteWriter) -> Bool {
-        switch piece {
+    public mutating func add(_ piece: consuming CapturePiece, to writer: inout ByteWriter) -> Bool {
+        switch consume piece {
         case .bytes(let bytes):
             bytes.withUnsafeBytes { writer.append(raw: $0) }
         case .words(let words):

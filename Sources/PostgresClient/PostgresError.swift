@@ -36,7 +36,7 @@ public struct PostgresError: Error, CustomStringConvertible, Sendable {
 
     static let queryCharactersMax = 200
 
-    init(_ kind: Kind, _ message: String, sqlState: String? = nil, query: String? = nil) {
+    package init(_ kind: Kind, _ message: String, sqlState: String? = nil, query: String? = nil) {
         self.kind = kind
         self.message = message
         self.sqlState = sqlState

@@ -322,8 +322,3 @@ final class ModelFollower: Sendable {
         }
     }
 }
-
-extension KafkaError {
-    /// The partition does not hold the offset that was asked for.
-    fileprivate var isPositionGone: Bool { name == "_AUTO_OFFSET_RESET" || name == "OFFSET_OUT_OF_RANGE" }
-}

@@ -46,8 +46,13 @@ extension StateMachine {
     public func encode() throws -> [UInt8] {
         var writer = ByteWriter(capacity: learner.encodedSize + (1 << 20))
         var assembler = CaptureAssembler()
-        _ = learner.capture(head: try encodeHead()) { _ = assembler.add($0, to: &writer) }.advance(bytes: .max)
+        try capture { _ = assembler.add($0, to: &writer) }
         return writer.bytes
+    }
+
+    /// The whole state, at a cut, in the pieces that `beginSnapshot` speaks of, at once.
+    package func capture(_ emit: @escaping (CapturePiece) -> Void) throws {
+        _ = learner.capture(head: try encodeHead(), emit: emit).advance(bytes: .max)
     }
 
     // MARK: While learning goes on

@@ -98,6 +98,8 @@ public final class StateMachine {
     public var pendingEvents: Int { pendingLearned + pendingRefused }
     /// Nothing was applied since the last cut, commands included.
     public var pendingIsEmpty: Bool { pending.isEmpty }
+    /// Runs and commands since the last cut.
+    public var pendingEntries: Int { pending.count }
     /// Drift events since the last cut.
     public var pendingDriftEvents: Int { pendingDrift.count }
 

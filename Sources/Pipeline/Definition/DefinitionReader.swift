@@ -26,13 +26,15 @@ struct DefinitionReader {
         let snapshotSeconds = seconds(file.section("snapshot", example: "{seconds: 60}"), 60, PipelineDefinition.snapshotSecondsRange)
         let publishTopic = topic(file, "publish", longest: 240) ?? name.map { DeferredText($0) }
         let deadLetterTopic = topic(file, "dead_letters", longest: 249)
-        let store = file.section("store", example: #"{postgres: "${DATABASE_URL}"}"#)?.deferred("postgres", example: #""${DATABASE_URL}""#)
+        let storeSection = file.section("store", example: #"{postgres: "${DATABASE_URL}"}"#)
+        let store = storeSection?.deferred("postgres", example: #""${DATABASE_URL}""#)
+        let outageSeconds = storeSection.map { $0.number("outage_seconds", default: 600, in: PipelineDefinition.outageSecondsRange) } ?? 600
         checkTopics(file, source: source.topic, publish: publishTopic, deadLetters: deadLetterTopic)
         try log.check()
 
         // Nothing was logged, so nothing is missing; the compiler wants to hear it.
         guard let name, let brokers = source.brokers, let topic = source.topic, let start = source.start, let strict = source.strict,
-            let label = source.label, let model, let learn, let monitor, let version, let snapshotSeconds, let publishTopic
+            let label = source.label, let model, let learn, let monitor, let version, let snapshotSeconds, let publishTopic, let outageSeconds
         else { throw log.error([(.start, "the pipeline file is incomplete")]) }
 
         let plan: EventPlan
@@ -56,7 +58,8 @@ struct DefinitionReader {
             publishTopic: publishTopic, deadLetterTopic: deadLetterTopic, tests: tests.map(\.test),
             learningHash: meaning.learning(
                 deduplicateLast: source.deduplicate?.value.last, schema: source.schema?.bytes, monitor: monitor),
-            meaningHash: meaning.serving, file: log.file, sourceText: sourceText, store: store)
+            meaningHash: meaning.serving, file: log.file, sourceText: sourceText,
+            outageMaximum: .seconds(outageSeconds), store: store)
     }
 
     /// Weights are counted in 32 bits, and a table is not larger than memory can be expected to be.

@@ -24,7 +24,7 @@ package struct DefinitionSection {
         "snapshot": ["seconds"],
         "publish": ["topic"],
         "dead_letters": ["topic"],
-        "store": ["postgres"],
+        "store": ["postgres", "outage_seconds"],
         "tests[]": ["event", "features", "refused"],
     ]
 

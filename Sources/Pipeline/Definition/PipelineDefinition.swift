@@ -35,6 +35,9 @@ public struct PipelineDefinition: Sendable {
     /// The file as it is written; variables are not put in.
     public let sourceText: String
 
+    /// How long the database, or the brokers, may be away before the learner gives up.
+    public let outageMaximum: Duration
+
     let store: DeferredText?
 
     /// Where events come from.
@@ -147,6 +150,7 @@ public struct PipelineDefinition: Sendable {
         static let secondsRange = 0.01...3600.0
     }
 
+    static let outageSecondsRange = 1.0...86_400.0
     static let snapshotSecondsRange = 0.1...86_400.0
     static let deduplicateLastRange = 1...100_000_000
 

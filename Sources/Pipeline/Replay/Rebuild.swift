@@ -8,7 +8,7 @@ import Records
 /// Rebuilds a pipeline's state from its history.
 struct Rebuild {
     let definition: PipelineDefinition
-    let store: Store
+    let store: any Ledger
     let ingest: Ingest
     /// Called as it goes on, with the version reached.
     var progress: (UInt64) -> Void = { _ in }

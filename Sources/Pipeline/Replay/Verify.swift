@@ -44,7 +44,7 @@ public func verify(
         throw StoreError(
             .missing, newest == 0 ? "\(definition.name) has no version yet" : "\(definition.name) has no version \(target); it has 1 to \(newest)")
     }
-    let ingest = try Ingest(definition, purpose: "-verify") { _ in }
+    let ingest = try Ingest(definition, reader: Ingest.consumer(definition, purpose: "-verify") { _ in })
     defer { ingest.close() }
     var verification = Verification(
         pipeline: definition.name, version: target, imageHash: recorded.hashes.image.description, equal: false)

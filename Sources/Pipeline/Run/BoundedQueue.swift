@@ -25,6 +25,24 @@ package final class BoundedQueue<Element: Sendable>: @unchecked Sendable {
         return true
     }
 
+    /// Whether an element would be taken at once.
+    package var hasRoom: Bool {
+        condition.lock()
+        defer { condition.unlock() }
+        return !closed && elements.count - head < limit
+    }
+
+    /// Waits until an element would be taken at once; false if that takes longer, or the queue is closed.
+    package func waitForRoom(timeout: Duration) -> Bool {
+        condition.lock()
+        defer { condition.unlock() }
+        let deadline = Date(timeIntervalSinceNow: timeout / .seconds(1))
+        while elements.count - head >= limit, !closed {
+            guard condition.wait(until: deadline) else { break }
+        }
+        return !closed && elements.count - head < limit
+    }
+
     /// The oldest element; nil when there is none until `timeout` has passed, or none any more and the queue is closed.
     package func pop(timeout: Duration) -> Element? {
         condition.lock()
@@ -45,12 +63,25 @@ package final class BoundedQueue<Element: Sendable>: @unchecked Sendable {
         return element
     }
 
+    /// The element that `pop` would give.
+    package var first: Element? {
+        condition.lock()
+        defer { condition.unlock() }
+        return head < elements.count ? elements[head] : nil
+    }
+
     /// No element enters any more; those within can still be taken out.
     package func close() {
         condition.lock()
         closed = true
         condition.broadcast()
         condition.unlock()
+    }
+
+    package var isClosed: Bool {
+        condition.lock()
+        defer { condition.unlock() }
+        return closed
     }
 
     /// Closed, and nothing left within.

@@ -28,13 +28,12 @@ final class SourceBatch: @unchecked Sendable {
         newestMilliseconds = 0
     }
 
-    fileprivate func append(_ message: borrowing KafkaMessage, decoder: EventDecoder) {
-        let value = message.value
-        if let value { bytes.append(contentsOf: value) }
-        values.append((bytes.count, value == nil))
-        decoder.decode(value, offset: message.offset, into: examples)
-        next = message.offset + 1
-        newestMilliseconds = max(newestMilliseconds, message.timestampMilliseconds ?? 0)
+    fileprivate func append(_ record: LogRecord, decoder: EventDecoder) {
+        if let value = record.value { bytes.append(contentsOf: value) }
+        values.append((bytes.count, record.value == nil))
+        decoder.decode(record.value, offset: record.offset, into: examples)
+        next = record.offset + 1
+        newestMilliseconds = max(newestMilliseconds, record.timestampMilliseconds ?? 0)
     }
 
     var byteCount: Int { bytes.count }
@@ -80,34 +79,43 @@ final class Ingest: @unchecked Sendable {
 
     let topic: String
     private let brokers: String
-    let consumer: KafkaConsumer
+    let reader: any LogReader
+    private let clock: any ShellClock
     private let decoder: EventDecoder
-    private var queues: [(partition: Int32, queue: PartitionQueue)] = []
+    private var queues: [(partition: Int32, queue: any LogQueue)] = []
     private var next: [Int32: Int64] = [:]
 
-    /// - Parameter report: is told of what the broker says and passes by itself.
-    init(_ definition: PipelineDefinition, purpose: String, report: @escaping @Sendable (String) -> Void) throws {
+    /// - Parameter reader: is closed with this.
+    init(_ definition: PipelineDefinition, reader: any LogReader, clock: any ShellClock = SystemClock()) throws {
         let kafka = try definition.source.kafka()
         topic = kafka.topic
         brokers = kafka.brokers
         decoder = EventDecoder(definition.plan)
+        self.reader = reader
+        self.clock = clock
+    }
+
+    /// A consumer of the pipeline's brokers.
+    /// - Parameter report: is told of what the broker says and passes by itself.
+    static func consumer(_ definition: PipelineDefinition, purpose: String, report: @escaping @Sendable (String) -> Void) throws -> KafkaConsumer {
+        let kafka = try definition.source.kafka()
         let configuration = KafkaConfiguration(brokers: kafka.brokers, properties: kafka.properties) { level, text in
             if level <= 4 { report(text) }
         }
-        consumer = try KafkaConsumer(configuration, groupID: "freshet-\(definition.name)\(purpose)", partitions: 16)
+        return try KafkaConsumer(configuration, groupID: "freshet-\(definition.name)\(purpose)", partitions: 16)
     }
 
-    func close() { _ = consumer.close(timeout: .seconds(5)) }
+    func close() { reader.close(timeout: .seconds(5)) }
 
     /// How many partitions the topic has.
-    func partitionCount() throws -> Int { try asking { try consumer.partitionCount(of: topic, timeout: Self.timeout) } }
+    func partitionCount() throws -> Int { try asking { try reader.partitionCount(of: topic, timeout: Self.timeout) } }
 
     /// A question that the brokers have not answered: says where they should be.
     private func asking<Answer>(_ question: () throws -> Answer) throws -> Answer {
         do {
             return try question()
         } catch let error as KafkaError where error.isRetriable {
-            throw ShellError("\(error); are the brokers at \(brokers) up and within reach?")
+            throw ShellError("\(error); are the brokers at \(brokers) up and within reach?", isOutage: true)
         }
     }
 
@@ -116,10 +124,10 @@ final class Ingest: @unchecked Sendable {
         try partitions.map { partition in
             let offset = try asking {
                 switch start {
-                case .earliest: try consumer.watermarks(topic: topic, partition: partition, timeout: Self.timeout).low
-                case .latest: try consumer.watermarks(topic: topic, partition: partition, timeout: Self.timeout).high
+                case .earliest: try reader.watermarks(topic: topic, partition: partition, timeout: Self.timeout).low
+                case .latest: try reader.watermarks(topic: topic, partition: partition, timeout: Self.timeout).high
                 case .time(let milliseconds):
-                    try consumer.offset(topic: topic, partition: partition, atMilliseconds: milliseconds, timeout: Self.timeout)
+                    try reader.offset(topic: topic, partition: partition, atMilliseconds: milliseconds, timeout: Self.timeout)
                 }
             }
             return PartitionStart(partition: partition, offset: offset)
@@ -129,7 +137,7 @@ final class Ingest: @unchecked Sendable {
     /// Begins to fetch from these positions.
     func assign(_ positions: [PartitionStart]) throws {
         for position in positions {
-            let (low, high) = try asking { try consumer.watermarks(topic: topic, partition: position.partition, timeout: Self.timeout) }
+            let (low, high) = try asking { try reader.watermarks(topic: topic, partition: position.partition, timeout: Self.timeout) }
             guard position.offset >= low else {
                 throw ReplayError(
                     "\(topic)[\(position.partition)]: offset \(position.offset) is next, but the broker's log begins at \(low): "
@@ -141,7 +149,7 @@ final class Ingest: @unchecked Sendable {
                         + "the topic was truncated, or deleted and created again; give the pipeline another name to start anew")
             }
         }
-        let assigned = try consumer.assign(positions.map { ($0.partition, $0.offset) }, topic: topic)
+        let assigned = try reader.queues(assigning: positions.map { ($0.partition, $0.offset) }, topic: topic)
         queues += zip(positions.map(\.partition), assigned).map { ($0, $1) }
         queues.sort { $0.partition < $1.partition }
         for position in positions { next[position.partition] = position.offset }
@@ -165,14 +173,14 @@ final class Ingest: @unchecked Sendable {
     /// Appends up to `limit` events that are there, in slices, so that large events end a batch early: what it holds is bounded in bytes too.
     /// `check` sees the offset of each before it is appended.
     private func fill(
-        _ batch: SourceBatch, from queue: PartitionQueue, limit: Int, timeoutMilliseconds: Int32 = 0, check: (Int64) throws -> Void
+        _ batch: SourceBatch, from queue: any LogQueue, limit: Int, timeoutMilliseconds: Int32 = 0, check: (Int64) throws -> Void
     ) throws -> Int {
         var count = 0
         while count < limit, batch.byteCount < Self.batchBytesMaximum {
             let wanted = min(limit - count, Self.sliceEvents)
-            let slice = try queue.consume(max: wanted, timeoutMilliseconds: count == 0 ? timeoutMilliseconds : 0) { message in
-                try check(message.offset)
-                batch.append(message, decoder: decoder)
+            let slice = try queue.read(max: wanted, timeoutMilliseconds: count == 0 ? timeoutMilliseconds : 0) { record in
+                try check(record.offset)
+                batch.append(record, decoder: decoder)
             }
             count += slice
             if slice < wanted { break }
@@ -183,8 +191,8 @@ final class Ingest: @unchecked Sendable {
     /// Waits until there may be something to read.
     /// - Throws: errors that do not pass by themselves.
     func wait(timeout: Duration) throws {
-        _ = consumer.wait(timeout: timeout)
-        try consumer.pollEvents()  // what passes by itself was logged
+        _ = reader.wait(timeout: timeout)
+        try reader.pollEvents()  // what passes by itself was logged
     }
 
     /// Reads a recorded run again, in one or more batches.
@@ -197,7 +205,7 @@ final class Ingest: @unchecked Sendable {
             throw ReplayError("\(place): the run before it ended at \(next[run.partition] ?? -1)")
         }
         var remaining = run.events
-        var deadline = ContinuousClock.now + Self.replayTimeout
+        var deadline = clock.now + Self.replayTimeout
         while remaining > 0 {
             batch.removeAll(partition: run.partition, next: next[run.partition] ?? run.first)
             let count = try fill(
@@ -211,13 +219,13 @@ final class Ingest: @unchecked Sendable {
             }
             try wait(timeout: .zero)
             guard count > 0 else {
-                guard ContinuousClock.now < deadline else {
-                    throw ReplayError("\(place): \(remaining) events have not come within \(Self.replayTimeout)")
+                guard clock.now < deadline else {
+                    throw ShellError("\(place): \(remaining) events have not come within \(Self.replayTimeout)", isOutage: true)
                 }
                 continue
             }
             remaining -= count
-            deadline = ContinuousClock.now + Self.replayTimeout
+            deadline = clock.now + Self.replayTimeout
             if remaining == 0 { batch.skip(to: run.next) }
             next[run.partition] = batch.next
             try body(batch)

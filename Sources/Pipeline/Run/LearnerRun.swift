@@ -1,4 +1,6 @@
-// What a learner does while it holds the lease: recover, then run the threads until one fails or the service is stopped.
+// One term of holding the lease: recover, then five parts, each on a thread of its own, until one fails or the service is stopped.
+// Each part works in steps. A thread calls its part's step in a loop; the simulator of the tests calls the steps of all parts from one
+// thread, in any order. A step never waits longer than it is told to, but for the retrying that its comment names.
 
 import Atomics
 import Foundation
@@ -6,11 +8,11 @@ import KafkaClient
 import Logging
 import Model
 
-/// One term of holding the lease.
-final class LearnerRun: @unchecked Sendable {
-    // `@unchecked Sendable`: what is not Sendable by itself is used by the one thread that its comment names.
+package final class LearnerRun: @unchecked Sendable {
+    // `@unchecked Sendable`: what is not Sendable by itself is one part's, and a part is used by one thread at a time.
     let service: LearnerService
     let definition: PipelineDefinition
+    let surroundings: Surroundings
     let logger: Logger
     let epoch: Int64
 
@@ -18,14 +20,14 @@ final class LearnerRun: @unchecked Sendable {
     let filled = BoundedQueue<Source>(limit: 16)
     let cuts = BoundedQueue<RecordItem>(limit: 32)
     let publications = BoundedQueue<PublicationJob>(limit: 4)
-    let snapshots = BoundedQueue<(UInt64, [UInt8], String)>(limit: 1)
+    let snapshots = BoundedQueue<(version: UInt64, state: SnapshotStream, reason: String)>(limit: 1)
     /// Commands from the shell, to be applied before the next batch.
     let commands = Locked<[Command]>([])
     let snapshotUnderWay = ManagedAtomic<Bool>(false)
-    let deliveries = Deliveries()
     /// Publications that have left and are not recorded yet.
     let sentPublications = Locked<[[SentPublication]]>([])
     let publishingEnded = ManagedAtomic<Bool>(false)
+    private let failure = Locked<(any Error)?>(nil)
 
     /// What the reading thread hands over, in the order in which it is to be applied.
     enum Source: Sendable {
@@ -33,39 +35,60 @@ final class LearnerRun: @unchecked Sendable {
         case command(Command)
     }
 
-    init(_ service: LearnerService, epoch: Int64) {
+    /// The parts, once it has recovered.
+    private struct Parts {
+        var ingest: Ingest
+        var outbox: any Outbox
+        var reading: Reading
+        var learning: Learning
+        var recording: Recording
+        var publisher: Publisher
+    }
+    private var parts: Parts?
+
+    package init(_ service: LearnerService, epoch: Int64) {
         self.service = service
         definition = service.definition
+        surroundings = service.surroundings
         logger = service.logger
         self.epoch = epoch
     }
 
-    func run() throws {
-        let kafka = try definition.source.kafka()
-        let producer = try KafkaProducer(
-            KafkaConfiguration(brokers: kafka.brokers, properties: kafka.properties) { [logger] level, text in
-                if level <= 4 { logger.warning("\(text)") }
-            }
-        ) { [deliveries] in deliveries.report($0) }
-        defer { _ = producer.close(timeout: .seconds(5)) }
-        let ingest = try Ingest(definition, purpose: "") { [logger] in logger.warning("\($0)") }
-        defer { ingest.close() }
+    var clock: any ShellClock { surroundings.clock }
 
-        let store = try Store(url: try definition.postgresURL(), pipeline: definition.name, purpose: "recover")
-        defer { store.close() }
-        let effectsVersion = try store.effectsVersion()
-        let rebuilt = try recover(store, ingest, effectsVersion: effectsVersion)
-        let machine = rebuilt.machine, snapshotVersion = rebuilt.snapshot ?? 0
+    /// The term is to end: what was read is learned and recorded, and nothing more is read.
+    var isEnding: Bool { service.isStopping || failure.value != nil }
+
+    /// Ends the term; the first error is what it ended with.
+    package func end(_ error: any Error) { failure.with { if $0 == nil { $0 = error } } }
+
+    // MARK: Steps
+
+    /// Recovers, and makes the parts. False if it was stopped meanwhile.
+    package func start() throws -> Bool {
+        service.statusBox.with { $0.phase = .recovering }
+        let outbox = try surroundings.outbox()
+        var isKept = false
+        defer { if !isKept { outbox.close(timeout: .zero) } }
+        let ingest = try Ingest(definition, reader: try surroundings.reader(""), clock: clock)
+        defer { if !isKept { ingest.close() } }
+
+        let ledger = try surroundings.ledger("recover")
+        defer { ledger.close() }
+        let effectsVersion = try ledger.effectsVersion()
+        let rebuilt = try recover(ledger, ingest, effectsVersion: effectsVersion)
+        let machine = rebuilt.machine
         let recorder = try Recorder(
-            definition: definition, epoch: epoch, effectsVersion: machine.version, producer: producer, deliveries: deliveries,
-            logger: logger, isStopping: { [service] in service.isStopping })
+            definition: definition, epoch: epoch, effectsVersion: machine.version, surroundings: surroundings, outbox: outbox, logger: logger,
+            isEnding: { [unowned self] in isEnding })
+        defer { if !isKept { recorder.close() } }
         try recorder.sendAgain(rebuilt.deadLetters)
-        let newestEvent = try store.newestEventMilliseconds()
-        let newest = try store.newestPublications()
+        let newestEvent = try ledger.newestEventMilliseconds()
+        let newest = try ledger.newestPublications()
         let publisher = Publisher(
             topic: try definition.publishTopic.get(), meaning: definition.meaning, epoch: epoch,
-            lastSequence: newest.any, lastImageSequence: newest.image, producer: producer, deliveries: deliveries)
-        try first(machine, store, ingest)
+            lastSequence: newest.any, lastImageSequence: newest.image, outbox: outbox, clock: clock)
+        try first(machine, ledger, ingest)
         let partitions = machine.positions.count
         // Where a lineage begins is recorded before anything is read: a restart must not choose it again.
         if !machine.pendingIsEmpty {
@@ -77,65 +100,114 @@ final class LearnerRun: @unchecked Sendable {
             }
         }
         service.statusBox.with { $0.newestEventMilliseconds = newestEvent }
-        guard !service.isStopping else { return }
+        guard !isEnding else { return false }
         service.statusBox.with { $0.phase = .learning }
-
-        // `machine`, `ingest` and `recorder` each belong to one of these threads from here on.
-        let read = handOver(ingest), learn = handOver(machine), record = handOver(recorder)
-        let reader = Worker("freshet read") { [self] in attempt { try reading(read.value, partitions: partitions) } }
-        let learning = Worker("freshet learn") { [self] in
-            attempt { try self.learning(learn.value, publisher, snapshotVersion: snapshotVersion) }
-            cuts.close()
-        }
-        let recording = Worker("freshet record") { [self] in
-            attempt { try self.recording(record.value, ingest: read.value) }
-            cuts.close()
-            publications.close()
-            snapshots.close()
-            filled.close()
-            free.close()
-        }
-        let publishing = Worker("freshet publish") { [self] in attempt { try self.publishing(publisher) } }
-        let snapshotting = Worker("freshet snapshot") { [self] in
-            attempt { try self.snapshotting() }
-            snapshots.close()
-        }
-
-        // The learning thread ends last of the first two, and the recording thread drains what it left.
-        let patience = Duration.seconds(90)
-        learning.join(timeout: .seconds(1_000_000_000))
-        filled.close()
-        free.close()
-        for (worker, name) in [(reader, "reading"), (recording, "recording"), (publishing, "publishing"), (snapshotting, "snapshot")] {
-            if !worker.join(timeout: patience) { logger.error("the \(name) thread has not ended within \(patience)") }
-        }
-        recorder.close()
+        parts = Parts(
+            ingest: ingest, outbox: outbox, reading: Reading(self, ingest, partitions: partitions),
+            learning: Learning(self, machine, publisher, snapshotVersion: rebuilt.snapshot ?? 0),
+            recording: Recording(self, recorder, ingest, recordedVersion: machine.version), publisher: publisher)
+        isKept = true
+        return true
     }
 
-    private func attempt(_ body: () throws -> Void) {
-        do { try body() } catch { service.fail(error) }
+    package enum Step: CaseIterable, Sendable { case reading, learning, recording, publishing, snapshotting }
+
+    /// One step of a part, waiting at most about `wait` for something to do. False when the part has come to its end.
+    package func step(_ step: Step, wait: Duration) throws -> Bool {
+        guard let parts else { return false }
+        return switch step {
+        case .reading: try parts.reading.step(wait: wait)
+        case .learning: try parts.learning.step(wait: wait)
+        case .recording: try parts.recording.step(wait: wait)
+        case .publishing: try publishingStep(parts.publisher, wait: wait)
+        case .snapshotting: try snapshottingStep(wait: wait)
+        }
+    }
+
+    /// Whether the step would find room for what it makes: without it, it would wait for another part.
+    package func hasRoom(for step: Step) -> Bool {
+        switch step {
+        case .reading: free.count > 0
+        case .learning: cuts.hasRoom
+        case .recording: publications.hasRoom && snapshots.hasRoom
+        case .publishing: true
+        case .snapshotting: snapshots.first?.state.isWhole ?? true
+        }
+    }
+
+    /// After a part has come to its end, or failed: those before it get no more room, those after it get no more work.
+    private func finish(_ step: Step) {
+        switch step {
+        case .reading: filled.close()
+        case .learning:
+            filled.close()
+            free.close()
+            cuts.close()
+            parts?.learning.cancelSnapshot()
+        case .recording: for close in [cuts.close, publications.close, snapshots.close, filled.close, free.close] { close() }
+        case .publishing: publishingEnded.store(true, ordering: .releasing)
+        case .snapshotting:
+            snapshots.close()
+            while let left = snapshots.pop(timeout: .zero) { left.state.cancel() }
+        }
+    }
+
+    /// One step, and what follows from its end. False when the part has come to its end.
+    package func advance(_ step: Step, wait: Duration) -> Bool {
+        do {
+            if try self.step(step, wait: wait) { return true }
+        } catch {
+            end(error)
+        }
+        finish(step)
+        return false
+    }
+
+    /// Gives connections back.
+    package func close() {
+        parts?.recording.recorder.close()
+        parts?.ingest.close()
+        parts?.outbox.close(timeout: .seconds(5))
+        parts = nil
+    }
+
+    /// The whole term.
+    ///
+    /// - Throws: what ended it, unless the service was stopped.
+    func run() throws {
+        guard try start() else { return }
+        defer { close() }
+        let workers = Step.allCases.map { step in
+            Worker("freshet \(step)") { [self] in while advance(step, wait: .milliseconds(200)) {} }
+        }
+        // The learning part ends last of the first two, and the recording part drains what it left.
+        workers[1].join(timeout: .seconds(1_000_000_000))
+        let patience = Duration.seconds(90)
+        for (worker, step) in zip(workers, Step.allCases) where !worker.join(timeout: patience) {
+            logger.error("the \(step) thread has not ended within \(patience)")
+        }
+        if let error = failure.value { throw error }
     }
 
     // MARK: Start
 
-    private func recover(_ store: Store, _ ingest: Ingest, effectsVersion: UInt64) throws -> Rebuild.Result {
-        let target = try store.newestVersion()
-        service.statusBox.with { $0.phase = .recovering }
-        let began = ContinuousClock.now
+    private func recover(_ ledger: any Ledger, _ ingest: Ingest, effectsVersion: UInt64) throws -> Rebuild.Result {
+        let target = try ledger.newestVersion()
+        let began = clock.now
         var told = began
         let rebuild = Rebuild(
-            definition: definition, store: store, ingest: ingest,
-            progress: { [logger] version in
-                guard ContinuousClock.now - told > .seconds(5) else { return }
-                told = .now
+            definition: definition, store: ledger, ingest: ingest,
+            progress: { [logger, clock] version in
+                guard clock.now - told > .seconds(5) else { return }
+                told = clock.now
                 logger.info("recovering: version \(version) of \(target)")
             },
-            isCancelled: { [service] in service.isStopping })
+            isCancelled: { [unowned self] in isEnding })
         let result = try rebuild.run(to: target, snapshotLimit: effectsVersion, collectAfter: effectsVersion)
         let machine = result.machine
         if target > 0 {
             logger.info(
-                "recovered version \(target) from \(result.snapshot.map { "snapshot \($0)" } ?? "the beginning"), \(result.events) events read again, in \(ContinuousClock.now - began)"
+                "recovered version \(target) from \(result.snapshot.map { "snapshot \($0)" } ?? "the beginning"), \(result.events) events read again, in \(clock.now - began)"
             )
         }
         service.statusBox.with {
@@ -149,7 +221,7 @@ final class LearnerRun: @unchecked Sendable {
     }
 
     /// The first commands of a lineage, the partitions that came while nobody looked, and the pinned reference.
-    private func first(_ machine: StateMachine, _ store: Store, _ ingest: Ingest) throws {
+    private func first(_ machine: StateMachine, _ ledger: any Ledger, _ ingest: Ingest) throws {
         if machine.version == 0 { try machine.apply(.define(learningHash: definition.learningHash)) }
         let count = Int32(try ingest.partitionCount())
         let known = Int32(machine.positions.count)
@@ -164,59 +236,16 @@ final class LearnerRun: @unchecked Sendable {
             try ingest.assign(starts)
         }
         if case .version(let pinned) = definition.monitor.reference, machine.metrics.reference?.version != UInt64(pinned) {
-            guard let window = try store.window(ofVersion: UInt64(pinned)) else {
+            guard let window = try ledger.window(ofVersion: UInt64(pinned)) else {
                 throw StoreError(
                     .missing, "monitor.reference names version \(pinned) of \(definition.name), which has no recorded window of metrics")
             }
             try machine.apply(.reference(Reference(version: UInt64(pinned), window: window)))
         }
     }
+}
 
-    // MARK: Reading
-
-    private func reading(_ ingest: Ingest, partitions: Int) throws {
-        defer { filled.close() }
-        for _ in 0..<12 { free.push(SourceBatch()) }
-        var partitions = partitions
-        var looked = ContinuousClock.now
-        while !service.isStopping {
-            let any = try ingest.readRound(take: { takeFree() }) { batch in
-                if batch.examples.isEmpty {
-                    free.push(batch)
-                    return true
-                }
-                return filled.push(.batch(batch))
-            }
-            try ingest.wait(timeout: any ? .zero : .milliseconds(50))
-            if ContinuousClock.now - looked > .seconds(10), !any || ContinuousClock.now - looked > .seconds(60) {
-                partitions = try addPartitions(ingest, known: partitions)
-                looked = .now
-            }
-        }
-    }
-
-    private func takeFree() -> SourceBatch? {
-        while !service.isStopping {
-            if let batch = free.pop(timeout: .milliseconds(200)) { return batch }
-            if free.isFinished { return nil }
-        }
-        return nil
-    }
-
-    /// Partitions that were added are read from their beginning, and the order says from where on.
-    private func addPartitions(_ ingest: Ingest, known: Int) throws -> Int {
-        let count: Int
-        do {
-            count = try ingest.partitionCount()
-        } catch {
-            logger.warning("asking for the partitions of \(ingest.topic): \(error)")
-            return known
-        }
-        guard count > known else { return known }
-        let starts = try ingest.firstPositions(Int32(known)..<Int32(count), start: .earliest)
-        logger.info("\(ingest.topic) has \(count) partitions now; \(known) were known")
-        try ingest.assign(starts)
-        filled.push(.command(.start(partitions: starts)))
-        return count
-    }
+/// The term is over, and the next one finds out what to do: nothing is wrong with the learner itself.
+struct TermOver: Error, CustomStringConvertible {
+    let description: String
 }

@@ -3,13 +3,14 @@
 //   reading thread ──batches──► learning thread ──cuts──► recording thread ──► publishing thread
 //        Kafka                  state machine             PostgreSQL           Kafka
 //                                                              └──► snapshot thread (PostgreSQL)
-//   housekeeping thread: renews the lease, looks for added partitions
+//   another thread renews the lease
 //
 // All queues are bounded, so whoever is slow slows those before it, and in the end Kafka waits. What one thread cannot go on after stops
-// all of them with that one error; what is not recorded then is read again at the next start.
+// all of them with that one error, and the term of holding the lease is over; what is not recorded then is read again in the next one.
 
 import Atomics
 import Foundation
+import KafkaClient
 import Logging
 import PostgresClient
 
@@ -19,18 +20,26 @@ public final class LearnerService: Sendable {
     public typealias VersionHook = @Sendable (SealedVersion) -> Void
 
     public let definition: PipelineDefinition
+    let surroundings: Surroundings
     let logger: Logger
     private let holder: String
     let onVersion: VersionHook
     let statusBox = Locked(LearnerStatus())
-    let failure = Locked<(any Error)?>(nil)
     private let stopping = ManagedAtomic<Bool>(false)
 
     /// - Parameter holder: says in the history who holds the lease; host and process by default.
-    public init(
+    public convenience init(
         _ definition: PipelineDefinition, logger: Logger, holder: String? = nil, onVersion: @escaping VersionHook = { _ in }
     ) {
+        self.init(definition, surroundings: .real(definition, logger: logger), logger: logger, holder: holder, onVersion: onVersion)
+    }
+
+    package init(
+        _ definition: PipelineDefinition, surroundings: Surroundings, logger: Logger, holder: String? = nil,
+        onVersion: @escaping VersionHook = { _ in }
+    ) {
         self.definition = definition
+        self.surroundings = surroundings
         self.logger = logger
         self.holder = holder ?? "\(ProcessInfo.processInfo.hostName) pid \(ProcessInfo.processInfo.processIdentifier)"
         self.onVersion = onVersion
@@ -43,30 +52,53 @@ public final class LearnerService: Sendable {
 
     var isStopping: Bool { stopping.load(ordering: .relaxed) }
 
-    /// Records the first error and stops everything.
-    func fail(_ error: any Error) {
-        failure.with { if $0 == nil { $0 = error } }
-        stop()
-    }
-
-    /// Waits for the lease, recovers, and learns until `stop`.
+    /// Waits for the lease, recovers, and learns until `stop`. After an outage of the database or the brokers it begins again, for as long
+    /// as the pipeline's `store.outage_seconds` allow without a new version; an outage before it ever led is told at once.
     ///
     /// - Throws: what it could not go on after.
     public func run() throws {
         defer { statusBox.with { $0.phase = .stopped } }
-        guard let lease = try waitForLease() else { return }
+        let clock = surroundings.clock
+        var hasLed = false
+        var troubleSince: (time: Duration, version: UInt64)?
+        while !isStopping {
+            do {
+                guard let lease = try waitForLease() else { return }
+                hasLed = true
+                return try lead(lease)
+            } catch where hasLed && !isStopping && Self.passes(error) {
+                let version = status.recordedVersion
+                if troubleSince?.version != version { troubleSince = (clock.now, version) }
+                guard let since = troubleSince?.time, clock.now - since < definition.outageMaximum else { throw error }
+                logger.warning("\(error); beginning again")
+                clock.sleep(.seconds(1))
+            }
+        }
+    }
+
+    private func lead(_ lease: Lease) throws {
         logger.info("leading with epoch \(lease.epoch)")
         statusBox.with { $0.epoch = lease.epoch }
+        let run = LearnerRun(self, epoch: lease.epoch)
         // Recovery may take long, and the lease must not run out meanwhile.
-        let keeper = LeaseKeeper(lease, definition: definition, logger: logger) { [self] in fail($0) }
+        let keeper = LeaseKeeper(lease, definition: definition, logger: logger) { run.end($0) }
         defer { keeper.stop() }
         do {
-            try LearnerRun(self, epoch: lease.epoch).run()
-        } catch {
-            // A stop in the middle of recovery is no failure; a lost lease explains what follows from it.
-            if failure.value == nil, !(isStopping && error is ReplayError) { throw error }
+            try run.run()
+        } catch let error as ReplayError where isStopping {
+            // A stop in the middle of recovery is no failure.
+            logger.debug("\(error)")
         }
-        if let error = failure.value { throw error }
+    }
+
+    /// Whether a new term may do better.
+    private static func passes(_ error: any Error) -> Bool {
+        switch error {
+        case let error as PostgresError: error.isOutage
+        case let error as KafkaError: error.isRetriable || error.isFatal || error.isTopicGone
+        case let error as ShellError: error.isOutage
+        default: error is TermOver
+        }
     }
 
     /// Nil when it was stopped. A standby outlives an outage of the database; the first attempt must succeed.

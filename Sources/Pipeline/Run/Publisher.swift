@@ -53,8 +53,8 @@ final class Publisher: Sendable {
     /// A node that patches no longer lead on waits for the next whole image: for this time at most, while there is anything to publish.
     private static let imageInterval = Duration.seconds(30)
 
-    private let producer: KafkaProducer
-    private let deliveries: Deliveries
+    private let outbox: any Outbox
+    private let clock: any ShellClock
     private let versionsTopic: String
     private let imagesTopic: String
     private let meaning: UInt64
@@ -71,22 +71,22 @@ final class Publisher: Sendable {
         var hash: ImageHash?
         /// The newest whole image.
         var imageSequence: UInt64
-        var imageAt = ContinuousClock.now
+        var imageAt: Duration
         var patchBytes = 0
         var imageBytes = 0
     }
 
     init(
         topic: String, meaning: UInt64, epoch: Int64, lastSequence: UInt64,
-        lastImageSequence: UInt64, producer: KafkaProducer, deliveries: Deliveries
+        lastImageSequence: UInt64, outbox: any Outbox, clock: any ShellClock
     ) {
         versionsTopic = "\(topic).versions"
         imagesTopic = "\(topic).images"
         self.meaning = meaning
         self.epoch = epoch
-        self.producer = producer
-        self.deliveries = deliveries
-        state = Locked(State(sequence: lastSequence, imageSequence: lastImageSequence))
+        self.outbox = outbox
+        self.clock = clock
+        state = Locked(State(sequence: lastSequence, imageSequence: lastImageSequence, imageAt: clock.now))
     }
 
     /// Sends a job as the next publication and waits until the broker has it.
@@ -108,7 +108,9 @@ final class Publisher: Sendable {
             state.hash = job.hash
             self.state.value = state
             // A node that comes late reads the image and then the patches: never many more bytes of these than of the image.
-            if state.patchBytes > max(2 * state.imageBytes, 1 << 20) || ContinuousClock.now - state.imageAt > Self.imageInterval { wantsImage.store(true, ordering: .relaxed) }
+            if state.patchBytes > max(2 * state.imageBytes, 1 << 20) || clock.now - state.imageAt > Self.imageInterval {
+                wantsImage.store(true, ordering: .relaxed)
+            }
             return sent
         } catch {
             state.hash = nil
@@ -138,7 +140,7 @@ final class Publisher: Sendable {
             sent.append(whole)
             state.imageBytes = whole.bytes
             state.imageSequence = state.sequence
-            state.imageAt = .now
+            state.imageAt = clock.now
             state.patchBytes = 0
         }
         return sent
@@ -146,16 +148,9 @@ final class Publisher: Sendable {
 
     /// The offset of the last message, and what was sent.
     private func send(_ publication: Publication, to topic: String, blocks: Int, base: UInt64?) throws -> (Int64, SentPublication) {
-        let messages = try publication.messages()
-        let token = deliveries.expect(messages.count)
-        var bytes = 0
-        for message in messages {
-            bytes += message.value.count
-            try producer.produce(
-                topic: topic, partition: 0, key: message.key.map { Array($0.utf8) }, value: message.value, token: token,
-                timeout: Self.timeout)
-        }
-        let offset = try deliveries.wait(token, timeout: Self.timeout)
+        let messages = try publication.messages().map { OutboundMessage(key: $0.key.map { Array($0.utf8) }, value: $0.value) }
+        let bytes = messages.reduce(0) { $0 + ($1.value?.count ?? 0) }
+        let offset = try outbox.send(messages, to: topic, partition: 0, timeout: Self.timeout)
         let kind =
             switch publication.content {
             case .patch: "patch"
@@ -171,54 +166,14 @@ final class Publisher: Sendable {
     }
 }
 
-/// Waits for the delivery reports of messages sent together.
-final class Deliveries: @unchecked Sendable {
-    // `@unchecked Sendable`: all access to `open` and `nextToken` holds `condition`.
-    private let condition = NSCondition()
-    private var open: [UInt64: (remaining: Int, offset: Int64, error: KafkaError?)] = [:]
-    private var nextToken: UInt64 = 1
-
-    /// A token for so many messages; 0 is for messages that nobody waits for.
-    func expect(_ count: Int) -> UInt64 {
-        condition.lock()
-        defer { condition.unlock() }
-        defer { nextToken += 1 }
-        open[nextToken] = (count, -1, nil)
-        return nextToken
-    }
-
-    func report(_ report: DeliveryReport) {
-        guard report.token != 0 else { return }
-        condition.lock()
-        defer { condition.unlock() }
-        guard var entry = open[report.token] else { return }
-        entry.remaining -= 1
-        entry.offset = max(entry.offset, report.offset)
-        entry.error = entry.error ?? report.error
-        open[report.token] = entry
-        condition.broadcast()
-    }
-
-    /// Waits until all messages of the token are delivered; returns the largest offset.
-    /// - Throws: the first delivery's error, or that they were not delivered in time.
-    func wait(_ token: UInt64, timeout: Duration) throws -> Int64 {
-        condition.lock()
-        defer { condition.unlock() }
-        defer { open[token] = nil }
-        let deadline = Date(timeIntervalSinceNow: timeout / .seconds(1))
-        while let entry = open[token], entry.remaining > 0 {
-            guard condition.wait(until: deadline) else {
-                throw ShellError("\(entry.remaining) messages were not acknowledged by the broker within \(timeout)")
-            }
-        }
-        guard let entry = open[token] else { return -1 }
-        if let error = entry.error { throw error }
-        return entry.offset
-    }
-}
-
 /// Something outside did not do what was needed.
 public struct ShellError: Error, CustomStringConvertible, Sendable {
     public let description: String
-    init(_ description: String) { self.description = description }
+    /// It may come back by itself.
+    let isOutage: Bool
+
+    init(_ description: String, isOutage: Bool = false) {
+        self.description = description
+        self.isOutage = isOutage
+    }
 }

@@ -14,48 +14,44 @@ struct RecordItem: Sendable {
     var deadLetters: [DeadLetter] = []
     var publication: PublicationJob?
     /// The whole state, and why it is stored.
-    var snapshot: (state: [UInt8], reason: String)?
+    var snapshot: (state: SnapshotStream, reason: String)?
     var newestEventMilliseconds: Int64 = 0
 }
 
 /// Used by the recording thread alone.
 final class Recorder {
-    /// How long a database may be away before the learner gives up.
-    static let outageMaximum = Duration.seconds(60)
     /// How long the brokers may take no dead letters before the learner gives up.
     private static let brokerOutageMaximum = Duration.seconds(600)
     private static let deadLetterBytesMaximum = 7 << 20
 
     private let definition: PipelineDefinition
-    private let url: String
     private let epoch: Int64
-    private var store: Store
-    private let producer: KafkaProducer
-    private let deliveries: Deliveries
+    private var store: any Ledger
+    private let surroundings: Surroundings
+    private let outbox: any Outbox
     private let topic: String
     private let deadLetterTopic: String?
     private let logger: Logger
-    private let isStopping: () -> Bool
+    private let isEnding: () -> Bool
     /// Up to here dead letters have left, and up to here the history knows it.
     private var effectsVersion: UInt64
     private var recordedEffectsVersion: UInt64
 
     init(
-        definition: PipelineDefinition, epoch: Int64, effectsVersion: UInt64, producer: KafkaProducer, deliveries: Deliveries, logger: Logger,
-        isStopping: @escaping () -> Bool
+        definition: PipelineDefinition, epoch: Int64, effectsVersion: UInt64, surroundings: Surroundings, outbox: any Outbox, logger: Logger,
+        isEnding: @escaping () -> Bool
     ) throws {
         self.definition = definition
         self.epoch = epoch
         self.effectsVersion = effectsVersion
         recordedEffectsVersion = effectsVersion
-        self.producer = producer
-        self.deliveries = deliveries
+        self.surroundings = surroundings
+        self.outbox = outbox
         self.logger = logger
-        self.isStopping = isStopping
-        url = try definition.postgresURL()
+        self.isEnding = isEnding
         topic = try definition.source.kafka().topic
         deadLetterTopic = try definition.deadLetterTopic?.get()
-        store = try Store(url: url, pipeline: definition.name, purpose: "record")
+        store = try surroundings.ledger("record")
     }
 
     func close() { store.close() }
@@ -92,7 +88,7 @@ final class Recorder {
     /// The version is recorded by now, so its letters may leave; they leave again after a crash, keyed by their source position.
     func send(_ letters: [DeadLetter], version: UInt64) throws {
         guard let deadLetterTopic else { return }
-        let token = deliveries.expect(letters.count)
+        var messages: [OutboundMessage] = []
         for letter in letters {
             var headers: [(name: String, value: [UInt8])] = [
                 ("freshet-reason", Array(letter.refusal.reason.rawValue.utf8)),
@@ -109,30 +105,29 @@ final class Recorder {
                 value = value.map { Array($0.prefix(Self.deadLetterBytesMaximum)) }
                 headers.append(("freshet-truncated-from", Array(String(size).utf8)))
             }
-            try producer.produce(
-                topic: deadLetterTopic, key: Array("\(topic)/\(letter.partition)/\(letter.offset)".utf8), value: value, headers: headers,
-                token: token, timeout: Publisher.timeout)
+            messages.append(
+                OutboundMessage(key: Array("\(topic)/\(letter.partition)/\(letter.offset)".utf8), value: value, headers: headers))
         }
         do {
-            _ = try deliveries.wait(token, timeout: Publisher.timeout)
+            _ = try outbox.send(messages, to: deadLetterTopic, partition: nil, timeout: Publisher.timeout)
         } catch {
-            throw ShellError("dead letters of version \(version) to \(deadLetterTopic): \(error)")
+            throw ShellError("dead letters of version \(version) to \(deadLetterTopic): \(error)", isOutage: (error as? KafkaError)?.isFatal != true)
         }
     }
 
     /// Tries again while the brokers are away: nothing new comes from them meanwhile either, and what waits is bounded. False when the
     /// service was stopped before they came back.
     private func sendPatiently(_ letters: [DeadLetter], version: UInt64) throws -> Bool {
-        let deadline = ContinuousClock.now + Self.brokerOutageMaximum
+        let deadline = surroundings.clock.now + Self.brokerOutageMaximum
         while true {
             do {
                 try send(letters, version: version)
                 return true
             } catch {
-                guard !isStopping() else { return false }
-                guard ContinuousClock.now < deadline else { throw error }
+                guard !isEnding() else { return false }
+                guard surroundings.clock.now < deadline else { throw error }
                 logger.warning("\(error); trying again")
-                Thread.sleep(forTimeInterval: 1)
+                surroundings.clock.sleep(.seconds(1))
             }
         }
     }
@@ -145,22 +140,23 @@ final class Recorder {
         }
     }
 
-    /// Tries again over a new connection while the database is away. What it does must be harmless to do twice.
-    private func retrying(_ what: String, _ body: (Store) throws -> Void) throws {
-        let deadline = ContinuousClock.now + Self.outageMaximum
-        var wait = 0.05
+    /// Tries again over a new connection while the database is away, for as long as the pipeline allows. What it does must be harmless to do twice.
+    private func retrying(_ what: String, _ body: (any Ledger) throws -> Void) throws {
+        let clock = surroundings.clock
+        let deadline = clock.now + definition.outageMaximum
+        var wait = Duration.milliseconds(50)
         while true {
             do {
-                if store.connection.isBroken { store = try Store(url: url, pipeline: definition.name, purpose: "record") }
+                if store.isBroken { store = try surroundings.ledger("record") }
                 return try body(store)
             } catch let error as PostgresError where error.isOutage {
-                guard ContinuousClock.now < deadline else {
-                    throw ShellError("\(what): the database has been away for \(Self.outageMaximum): \(error)")
+                guard clock.now < deadline else {
+                    throw ShellError("\(what): the database has been away for \(definition.outageMaximum): \(error)")
                 }
                 logger.warning("\(what): \(error); trying again")
                 store.close()
-                Thread.sleep(forTimeInterval: wait)
-                wait = min(wait * 2, 2)
+                clock.sleep(wait)
+                wait = min(wait * 2, .seconds(2))
             }
         }
     }

@@ -12,7 +12,7 @@ extension Store {
     private static let stateBytesMaximum = 64 << 30
 
     /// Stores the state of a recorded version as it comes, and drops snapshots beyond those that are kept.
-    func writeSnapshot(_ state: SnapshotStream, version: UInt64, reason: String, epoch: Int64) throws {
+    package func writeSnapshot(_ state: SnapshotStream, version: UInt64, reason: String, epoch: Int64) throws {
         let row: [PGValue] = [.text(pipeline), .int(Int64(version))]
         var bytes = 0
         var storedBytes = 0
@@ -62,12 +62,8 @@ extension Store {
         }
     }
 
-    func writeSnapshot(_ state: [UInt8], version: UInt64, reason: String, epoch: Int64) throws {
-        try writeSnapshot(SnapshotStream(state), version: version, reason: reason, epoch: epoch)
-    }
-
     /// The newest snapshot that is not after `version`.
-    func newestSnapshot(notAfter version: UInt64) throws -> UInt64? {
+    package func newestSnapshot(notAfter version: UInt64) throws -> UInt64? {
         try connection.query(
             "SELECT max(version) AS version FROM freshet.snapshots WHERE pipeline = $1 AND version <= $2",
             [.text(pipeline), .int(Int64(version))], timeout: Self.timeout
@@ -83,7 +79,7 @@ extension Store {
     }
 
     /// Reads a snapshot's state back, and checks it.
-    func readSnapshot(version: UInt64) throws -> [UInt8] {
+    package func readSnapshot(version: UInt64) throws -> [UInt8] {
         let damaged = { (what: String) in StoreError(.damaged, "the snapshot of version \(version) of \(self.pipeline) is damaged: \(what)") }
         guard
             let row = try connection.query(

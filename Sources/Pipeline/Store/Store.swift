@@ -66,7 +66,7 @@ public final class Store {
     }
 
     /// The Kafka timestamp of the newest event in any version; 0 if there is none.
-    func newestEventMilliseconds() throws -> Int64 {
+    package func newestEventMilliseconds() throws -> Int64 {
         let rows = try connection.query(
             "SELECT newest_event_ms FROM freshet.versions WHERE pipeline = $1 ORDER BY version DESC LIMIT 1", [.text(pipeline)],
             timeout: Self.timeout)
@@ -74,14 +74,14 @@ public final class Store {
     }
 
     /// Up to which version dead letters have left.
-    func effectsVersion() throws -> UInt64 {
+    package func effectsVersion() throws -> UInt64 {
         let rows = try connection.query(
             "SELECT effects_version FROM freshet.pipelines WHERE pipeline = $1", [.text(pipeline)], timeout: Self.timeout)
         return UInt64(try rows.first?.int("effects_version") ?? 0)
     }
 
     /// The versions after `version` in order, at most `limit` of them.
-    func versions(after version: UInt64, limit: Int) throws -> [RecordedVersion] {
+    package func versions(after version: UInt64, limit: Int) throws -> [RecordedVersion] {
         try connection.query(
             """
             SELECT version, semantics, learning_hash, entries, positions, input_hash, trace_hash, image_hash
@@ -102,7 +102,7 @@ public final class Store {
     }
 
     /// The window of metrics that ended at a version; nil if there is no such version, or it had scored nothing.
-    func window(ofVersion version: UInt64) throws -> MetricReport? {
+    package func window(ofVersion version: UInt64) throws -> MetricReport? {
         let rows = try connection.query(
             "SELECT metrics::text AS metrics FROM freshet.versions WHERE pipeline = $1 AND version = $2",
             [.text(pipeline), .int(Int64(version))], timeout: Self.timeout)
@@ -116,7 +116,7 @@ public final class Store {
     /// Records a version and what belongs to it. Recording the same version twice is harmless.
     ///
     /// - Throws: `StoreError.leaseLost` if another learner has the lease, `.conflict` if another version has this parent.
-    func record(_ sealed: SealedVersion, epoch: Int64, learningHash: String, effectsVersion: UInt64, newestEventMilliseconds: Int64) throws {
+    package func record(_ sealed: SealedVersion, epoch: Int64, learningHash: String, effectsVersion: UInt64, newestEventMilliseconds: Int64) throws {
         let version = PGValue.int(Int64(sealed.version))
         do {
             try connection.transaction(timeout: Self.timeout) { connection in
@@ -180,7 +180,7 @@ public final class Store {
     }
 
     /// Says that the dead letters up to a recorded version have left; does nothing once the lease is lost.
-    func record(effectsVersion: UInt64, epoch: Int64) throws {
+    package func record(effectsVersion: UInt64, epoch: Int64) throws {
         _ = try connection.execute(
             "UPDATE freshet.pipelines SET effects_version = $3 WHERE pipeline = $1 AND epoch = $2",
             [.text(pipeline), .int(epoch), .int(Int64(effectsVersion))], timeout: Self.timeout)
@@ -189,7 +189,7 @@ public final class Store {
     // MARK: Publications and nodes
 
     /// The numbers of the newest publication and of the newest whole image; 0 where there is none.
-    func newestPublications() throws -> (any: UInt64, image: UInt64) {
+    package func newestPublications() throws -> (any: UInt64, image: UInt64) {
         let row = try connection.query(
             """
             SELECT coalesce(max(publication), 0) AS publication, coalesce(max(publication) FILTER (WHERE kind = 'image'), 0) AS image
@@ -200,7 +200,7 @@ public final class Store {
     }
 
     /// Does nothing for a learner that has lost its lease: nodes refuse what it sent.
-    func record(_ publication: SentPublication) throws {
+    package func record(_ publication: SentPublication) throws {
         _ = try connection.execute(
             """
             INSERT INTO freshet.publications (pipeline, publication, version, epoch, kind, base, image_hash, blocks, messages, bytes)
@@ -237,14 +237,14 @@ public final class Store {
 }
 
 /// A publication that has left.
-struct SentPublication: Sendable {
-    var sequence: UInt64
-    var version: UInt64
-    var epoch: Int64
-    var kind: String
-    var base: UInt64?
-    var hash: ImageHash
-    var blocks: Int
-    var messages: Int
-    var bytes: Int
+package struct SentPublication: Sendable {
+    package var sequence: UInt64
+    package var version: UInt64
+    package var epoch: Int64
+    package var kind: String
+    package var base: UInt64?
+    package var hash: ImageHash
+    package var blocks: Int
+    package var messages: Int
+    package var bytes: Int
 }

@@ -1,0 +1,184 @@
+// The part that learns: applies what was read, and cuts versions. Where they are cut is a matter of the clock; what they hold is not.
+// When recording does not keep up, versions are not cut but grow, until what a version must hold in memory reaches its limit.
+
+import Atomics
+import Model
+
+/// Used by the learning thread alone.
+final class Learning {
+    /// What one version holds for the recording thread; beyond this it is cut, and learning waits for room.
+    private static let deadLetterBytesMaximum = 16 << 20
+    private static let entriesMaximum = 100_000
+    /// While a snapshot is made: so much is copied for each event learned, to cost some percent of the time, and when there is nothing to learn.
+    private static let snapshotBytesAnEvent = 128
+    private static let snapshotBytesWhenIdle = 256 << 10
+
+    private unowned let run: LearnerRun
+    private let machine: StateMachine
+    private let publisher: Publisher
+    private let interval: Duration
+    private let snapshotInterval: Duration
+    private let eventsMaximum: Int
+    private var cutAt: Duration
+    private var snapshotAt: Duration
+    private var snapshotVersion: UInt64
+    /// The one that is being made.
+    private var snapshot: SnapshotStream?
+    /// What is to be copied of it for events that were learned.
+    private var snapshotBytesDue = 0
+    /// Drift asks for a snapshot; one that is under way puts it off to a later version.
+    private var isDriftOwed = false
+    private var letters: [DeadLetter] = []
+    private var letterBytes = 0
+    private var newest: Int64
+    /// What a restart finds recorded may not have been sent: the first publication is of what it recovered.
+    private var publishedVersion: UInt64 = 0
+
+    /// - Parameter snapshotVersion: the newest snapshot.
+    init(_ run: LearnerRun, _ machine: StateMachine, _ publisher: Publisher, snapshotVersion: UInt64) {
+        self.run = run
+        self.machine = machine
+        self.publisher = publisher
+        self.snapshotVersion = snapshotVersion
+        interval = .seconds(run.definition.version.seconds)
+        snapshotInterval = .seconds(run.definition.snapshotSeconds)
+        eventsMaximum = run.definition.version.events
+        cutAt = run.clock.now
+        snapshotAt = run.clock.now
+        newest = run.service.status.newestEventMilliseconds
+    }
+
+    func step(wait: Duration) throws -> Bool {
+        if mustCut, !run.cuts.waitForRoom(timeout: wait) { return !run.cuts.isClosed }
+        let remaining = interval - (run.clock.now - cutAt)
+        let isWaiting = machine.pendingEvents > 0 && run.cuts.hasRoom
+        let patience: Duration = snapshot.map { $0.hasRoom ? .zero : .milliseconds(2) } ?? .milliseconds(50)
+        let source = run.filled.pop(timeout: min(wait, isWaiting ? min(max(remaining, .zero), patience) : patience))
+        if let source { try apply(source) }
+        let isOver = source == nil && run.filled.isFinished
+        advanceSnapshot(isIdle: source == nil, isOver: isOver)
+        if machine.pendingEvents > 0 {
+            try cutIfDue(isOver: isOver)
+        } else {
+            try catchUp(isOver: isOver)
+        }
+        if machine.pendingEvents == 0 { cutAt = run.clock.now }
+        return !isOver
+    }
+
+    private func apply(_ source: LearnerRun.Source) throws {
+        switch source {
+        case .command(let command): try machine.apply(command)
+        case .batch(let batch):
+            for command in run.commands.with({ commands in
+                defer { commands = [] }
+                return commands
+            }) { try machine.apply(command) }
+            try machine.apply(batch.examples, partition: batch.partition, next: batch.next)
+            snapshotBytesDue += batch.examples.count * Self.snapshotBytesAnEvent
+            newest = max(newest, batch.newestMilliseconds)
+            let refused = batch.deadLetters
+            letters += refused
+            letterBytes += refused.reduce(0) { $0 + ($1.value?.count ?? 0) + 256 }
+            run.free.push(batch)
+        }
+    }
+
+    private var mustCut: Bool { letterBytes > Self.deadLetterBytesMaximum || machine.pendingEntries > Self.entriesMaximum }
+
+    private func cutIfDue(isOver: Bool) throws {
+        let drifted = machine.pendingDriftEvents > 0
+        isDriftOwed = isDriftOwed || drifted
+        let due = machine.pendingEvents >= eventsMaximum || run.clock.now - cutAt >= interval
+        // The last version waits for room; any other may as well grow.
+        guard isOver || mustCut || (due || drifted) && run.cuts.hasRoom else { return }
+        let reason: String? =
+            isOver ? "stop" : isDriftOwed ? "drift" : run.clock.now - snapshotAt >= snapshotInterval ? "interval" : nil
+        try cut(snapshotReason: reason)
+    }
+
+    private func cut(snapshotReason: String?) throws {
+        try machine.checkDivergence()
+        let sealed = machine.cut()
+        var item = RecordItem(sealed: sealed, deadLetters: letters, newestEventMilliseconds: newest)
+        letters = []
+        letterBytes = 0
+        cutAt = run.clock.now
+        if publisher.underWay.load(ordering: .relaxed) < 2, !machine.isSuspect {
+            item.publication = job(sealed.hashes.image)
+            publishedVersion = sealed.version
+        }
+        if let snapshotReason, claimSnapshot(isLast: snapshotReason == "stop") {
+            item.snapshot = (try beginSnapshot(isLast: snapshotReason == "stop"), snapshotReason)
+            isDriftOwed = false
+        }
+        run.service.statusBox.with {
+            $0.learned = machine.learned
+            $0.refused = machine.refused
+            $0.version = sealed.version
+            $0.metrics = sealed.metrics
+            $0.driftEvents += sealed.driftEvents.count
+        }
+        run.cuts.push(item)
+    }
+
+    /// Idle: what was put off while the publisher was busy, or did not arrive, is published now.
+    private func catchUp(isOver: Bool) throws {
+        let isBehind = publishedVersion < machine.version || publisher.wantsImage.load(ordering: .relaxed)
+        if machine.learned > 0, isBehind, !machine.isSuspect, publisher.underWay.load(ordering: .relaxed) == 0, run.cuts.hasRoom || isOver {
+            let job = job(machine.learner.image.seal())
+            publishedVersion = machine.version
+            run.cuts.push(RecordItem(publication: job, newestEventMilliseconds: newest))
+        }
+        if isOver, machine.pendingIsEmpty, machine.version > snapshotVersion, claimSnapshot(isLast: true) {
+            var item = RecordItem()
+            item.snapshot = (try beginSnapshot(isLast: true), "stop")
+            run.cuts.push(item)
+        }
+    }
+
+    // MARK: Snapshots
+
+    /// One snapshot is under way at a time, for each may hold the whole state; the last one queues behind it.
+    private func claimSnapshot(isLast: Bool) -> Bool { !run.snapshotUnderWay.exchange(true, ordering: .relaxed) || isLast }
+
+    /// A snapshot of the version just cut. Nothing is learned beside the last one: it is there at once.
+    private func beginSnapshot(isLast: Bool) throws -> SnapshotStream {
+        snapshotAt = run.clock.now
+        snapshotVersion = machine.version
+        if isLast { return try SnapshotStream(of: machine) }
+        let stream = SnapshotStream()
+        try machine.beginSnapshot { stream.push($0) }
+        snapshot = stream
+        snapshotBytesDue = 0
+        return stream
+    }
+
+    private func advanceSnapshot(isIdle: Bool, isOver: Bool) {
+        guard let snapshot else { return }
+        if isOver || snapshot.isCancelled || run.cuts.isClosed {
+            // Over, and not whole: the last snapshot, which is of a later state or this one, is taken in its place.
+            snapshotVersion = isOver ? 0 : snapshotVersion
+            return cancelSnapshot()
+        }
+        if isIdle { snapshotBytesDue = max(snapshotBytesDue, Self.snapshotBytesWhenIdle) }
+        guard snapshotBytesDue >= StateCapture.regionBytes, snapshot.hasRoom else { return }
+        // What was due while there was no room is not made up for: that would be a pause.
+        if machine.advanceSnapshot(bytes: min(snapshotBytesDue, Self.snapshotBytesWhenIdle)) { self.snapshot = nil }
+        snapshotBytesDue = 0
+    }
+
+    /// Gives the one up that is being made.
+    func cancelSnapshot() {
+        machine.cancelSnapshot()
+        snapshot?.cancel()
+        snapshot = nil
+    }
+
+    private func job(_ hash: ImageHash) -> PublicationJob {
+        publisher.underWay.wrappingIncrement(ordering: .relaxed)
+        return PublicationJob(
+            version: machine.version, hash: hash, metrics: machine.metrics, newestEventMilliseconds: newest,
+            image: machine.learner.image, whole: publisher.wantsImage.exchange(false, ordering: .relaxed))
+    }
+}

@@ -1,0 +1,134 @@
+// The part that records, and the two behind it: publishing and writing snapshots.
+
+import Atomics
+import Foundation
+import KafkaClient
+import Logging
+
+/// Used by the recording thread alone.
+final class Recording {
+    let recorder: Recorder
+    private unowned let run: LearnerRun
+    private let ingest: Ingest
+    private var version: UInt64
+    /// By when the publisher must have sent its last job, once no more cuts come.
+    private var publishingDeadline: Duration?
+
+    init(_ run: LearnerRun, _ recorder: Recorder, _ ingest: Ingest, recordedVersion: UInt64) {
+        self.run = run
+        self.recorder = recorder
+        self.ingest = ingest
+        version = recordedVersion
+    }
+
+    /// Retries while the database is away, for as long as the pipeline allows.
+    func step(wait: Duration) throws -> Bool {
+        while let sent = run.sentPublications.with({ $0.isEmpty ? nil : $0.removeFirst() }) { try recorder.record(sent) }
+        if run.cuts.isFinished { return try finish(wait: wait) }
+        guard let item = run.cuts.pop(timeout: wait) else { return true }
+        if let sealed = item.sealed {
+            try recorder.record(sealed, deadLetters: item.deadLetters, newestEventMilliseconds: item.newestEventMilliseconds)
+            version = sealed.version
+            run.service.statusBox.with {
+                $0.recordedVersion = sealed.version
+                $0.newestEventMilliseconds = item.newestEventMilliseconds
+            }
+            commitOffsets(sealed.positions)
+            for event in sealed.driftEvents {
+                run.logger.notice(
+                    "\(event.detector) fired at \(ingest.topic)[\(event.partition)] offset \(event.offset): mean error \(rounded(event.errorBefore)) over \(event.eventsBefore) events before, \(rounded(event.errorAfter)) over \(event.eventsAfter) after (version \(sealed.version))"
+                )
+            }
+            run.service.onVersion(sealed)
+        }
+        if let snapshot = item.snapshot, !run.snapshots.push((version, snapshot.state, snapshot.reason)) { snapshot.state.cancel() }
+        if let job = item.publication { run.publications.push(job) }
+        return true
+    }
+
+    /// The publisher may still be at work on its last job.
+    private func finish(wait: Duration) throws -> Bool {
+        run.publications.close()
+        run.snapshots.close()
+        let deadline = publishingDeadline ?? run.clock.now + Publisher.timeout
+        publishingDeadline = deadline
+        if !run.publishingEnded.load(ordering: .acquiring), run.clock.now < deadline {
+            if wait > .zero { run.clock.sleep(.milliseconds(10)) }
+            return true
+        }
+        for sent in run.sentPublications.value { try recorder.record(sent) }
+        try recorder.finish()
+        return false
+    }
+
+    /// For lag tools only: nothing reads them back.
+    private func commitOffsets(_ positions: [PartitionStart]) {
+        do {
+            try ingest.reader.commit(positions.map { ($0.partition, $0.offset) }, topic: ingest.topic)
+        } catch {
+            run.logger.debug("committing offsets for lag tools: \(error)")
+        }
+        let lag = positions.reduce(Int64(0)) { lag, position in
+            guard let high = ingest.reader.cachedWatermarks(topic: ingest.topic, partition: position.partition)?.high else { return lag }
+            return lag + max(high - position.offset, 0)
+        }
+        run.service.statusBox.with { $0.lag = lag }
+    }
+}
+
+extension LearnerRun {
+    func publishingStep(_ publisher: Publisher, wait: Duration) throws -> Bool {
+        if publications.isFinished { return false }
+        guard let job = publications.pop(timeout: wait) else { return true }
+        defer { publisher.underWay.wrappingDecrement(ordering: .relaxed) }
+        do {
+            let sent = try publisher.publish(job)
+            guard !sent.isEmpty else { return true }
+            sentPublications.with { $0.append(sent) }
+            service.statusBox.with {
+                $0.publications += 1
+                $0.publicationBytes += UInt64(sent.reduce(0) { $0 + $1.bytes })
+                $0.publishedVersion = job.version
+            }
+            if definition.monitor.reference == .served, let window = job.window {
+                commands.with { $0 = [.reference(Reference(version: job.version, window: window))] }
+            }
+        } catch let error as KafkaError where error.isFatal {
+            throw TermOver(description: "\(error)")
+        } catch {
+            // Learning goes on; the next publication is a whole image.
+            logger.warning("publishing version \(job.version): \(error); the next publication will be a whole image")
+        }
+        return true
+    }
+
+    func snapshottingStep(wait: Duration) throws -> Bool {
+        if snapshots.isFinished { return false }
+        guard let (version, state, reason) = snapshots.pop(timeout: wait) else { return true }
+        defer {
+            state.cancel()
+            snapshotUnderWay.store(false, ordering: .relaxed)
+        }
+        do {
+            let ledger = try surroundings.ledger("snapshot")
+            defer { ledger.close() }
+            let began = clock.now
+            try ledger.writeSnapshot(state, version: version, reason: reason, epoch: epoch)
+            logger.debug("snapshot of version \(version) (\(reason)) in \(clock.now - began)")
+            service.statusBox.with {
+                $0.snapshots += 1
+                $0.snapshotVersion = version
+            }
+        } catch let error as StoreError where error.kind == .leaseLost {
+            throw error
+        } catch is CancellationError {
+            logger.debug("the snapshot of version \(version) was given up for a later one")
+        } catch {
+            // A snapshot is a cache: without it recovery only takes longer.
+            logger.warning("the snapshot of version \(version): \(error); the next one is tried in its turn")
+        }
+        return true
+    }
+}
+
+private func rounded(_ value: Double) -> Double { (value * 10_000).rounded() / 10_000 }

@@ -1,0 +1,31 @@
+// What a learner writes to the history and recovers from. `Store` is it in PostgreSQL; the simulator of the tests has a scripted one.
+
+import Learner
+
+/// One pipeline's recorded order. Used by one thread at a time; each function either happens as a whole or throws. Outages are
+/// `PostgresError`s for which `isOutage` holds; what the history does not allow is a `StoreError`.
+package protocol Ledger: AnyObject {
+    /// The connection is of no use any more: close this and open another.
+    var isBroken: Bool { get }
+    func close()
+
+    func newestVersion() throws -> UInt64
+    func newestEventMilliseconds() throws -> Int64
+    func effectsVersion() throws -> UInt64
+    func versions(after version: UInt64, limit: Int) throws -> [RecordedVersion]
+    func window(ofVersion version: UInt64) throws -> MetricReport?
+
+    func record(_ sealed: SealedVersion, epoch: Int64, learningHash: String, effectsVersion: UInt64, newestEventMilliseconds: Int64) throws
+    func record(effectsVersion: UInt64, epoch: Int64) throws
+
+    func newestPublications() throws -> (any: UInt64, image: UInt64)
+    func record(_ publication: SentPublication) throws
+
+    func newestSnapshot(notAfter version: UInt64) throws -> UInt64?
+    func readSnapshot(version: UInt64) throws -> [UInt8]
+    func writeSnapshot(_ state: SnapshotStream, version: UInt64, reason: String, epoch: Int64) throws
+}
+
+extension Store: Ledger {
+    package var isBroken: Bool { connection.isBroken }
+}
