@@ -5,6 +5,7 @@
 import CMalloc
 import Crypto
 import Foundation
+import Learner
 import Model
 import Pipeline
 import Records

@@ -52,8 +52,9 @@ final class Learning {
         if mustCut, !run.cuts.waitForRoom(timeout: wait) { return !run.cuts.isClosed }
         let remaining = interval - (run.clock.now - cutAt)
         let isWaiting = machine.pendingEvents > 0 && run.cuts.hasRoom
-        let patience: Duration = snapshot.map { $0.hasRoom ? .zero : .milliseconds(2) } ?? .milliseconds(50)
-        let source = run.filled.pop(timeout: min(wait, isWaiting ? min(max(remaining, .zero), patience) : patience))
+        let quiet = isWaiting ? max(remaining, .zero) : .milliseconds(50)
+        let copying: Duration = snapshot.map { $0.hasRoom ? .zero : .milliseconds(2) } ?? wait
+        let source = run.filled.pop(timeout: min(wait, quiet, copying))
         if let source { try apply(source) }
         let isOver = source == nil && run.filled.isFinished
         advanceSnapshot(isIdle: source == nil, isOver: isOver)
