@@ -9,6 +9,7 @@ import Learner
 import Model
 import Pipeline
 import Records
+import TestSupport
 
 private let bits = 24
 /// What the learning loop copies between two batches.
@@ -27,7 +28,7 @@ func measureSnapshot(_ bench: Workbench) throws {
 
 /// Events of 18 features each, every weight as likely as any other.
 private func random(count: Int) -> [ExampleBatch] {
-    var random = SystemRandomNumberGenerator()
+    var random = SeededGenerator(1)
     return stride(from: 0, to: count, by: EventsInMemory.batchEvents).map { first in
         let batch = ExampleBatch()
         for offset in first..<first + EventsInMemory.batchEvents {

@@ -24,6 +24,7 @@ import Testing
             features:
               - {field: price, kind: numeric, scale: standard}
               - {field: site, kind: categorical}
+              - {field: id, kind: categorical}
               - {cross: [id, site]}
             \(model == "dense" ? "  - {field: v, kind: dense, size: 100}" : "")
             model: {kind: linear, bits: \(classes == nil ? 16 : 11), weights: int8}
