@@ -273,7 +273,8 @@ final class ScriptedConnection: Ledger {
         }
     }
 
-    func writeSnapshot(_ state: [UInt8], version: UInt64, reason: String, epoch: Int64) throws {
+    func writeSnapshot(_ stream: SnapshotStream, version: UInt64, reason: String, epoch: Int64) throws {
+        let state = try stream.rest()
         try call("snapshot \(version)", isCommit: true) {
             if database.world.strikes(database.world.faults.copyCut) {
                 database.world.note("\(life.name): the connection is cut in the middle of COPY")

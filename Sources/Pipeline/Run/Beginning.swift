@@ -182,7 +182,7 @@ final class Beginning {
         run.service.beginsLineage.store(false, ordering: .relaxed)
         isNew = false
         if needsSnapshot {
-            try ledger.writeSnapshot(try machine.encode(), version: head, reason: "recreated", epoch: run.epoch)
+            try ledger.writeSnapshot(try SnapshotStream(of: machine), version: head, reason: "recreated", epoch: run.epoch)
             snapshotVersion = head
             needsSnapshot = false
         }
