@@ -6,12 +6,14 @@ import Records
 
 extension World {
     /// Everything sent is learned, and the nodes serve the newest version.
-    var isAtRest: Bool { missing == nil }
+    var isAtRest: Bool { producer.isDone && isCaughtUp }
 
-    var whatIsMissing: String { missing ?? "nothing" }
+    /// The same, of what was sent so far.
+    var isCaughtUp: Bool { missing == nil }
+
+    var whatIsMissing: String { missing ?? "events are still to be sent" }
 
     private var missing: String? {
-        guard producer.isDone else { return "events are still to be sent" }
         guard let newest = database.versions.last else { return "there is no version" }
         for (number, partition) in (broker.topics[scenario.sourceTopic] ?? []).enumerated() {
             let position = newest.positions.first { $0.partition == number }?.offset ?? 0

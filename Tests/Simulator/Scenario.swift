@@ -75,6 +75,8 @@ final class EventProducer: Participant {
     func step() {
         if world.isCalm {
             guard !isDone, world.now >= calmAt else { return }
+            // Where no patch is lost, nodes need no whole image that comes by the clock, with the next batch.
+            guard calmBatches == 0 || world.faults.patchesMayBeLost || world.isCaughtUp else { return }
             calmBatches += 1
             calmAt = world.now + Self.calmInterval
             for partition in 0..<(world.broker.topics[world.scenario.sourceTopic]?.count ?? 0) { send(3, partition) }

@@ -2,6 +2,7 @@
 // `LearnerRun` do is done here one step at a time. `LeaseKeeper`'s work is done here too, for its lease is SQL.
 
 import KafkaClient
+import Model
 import Pipeline
 import PostgresClient
 
@@ -259,6 +260,7 @@ final class ScriptedOutbox: Outbox, @unchecked Sendable {
                 key: $0.key, value: $0.value, timestampMilliseconds: Int64(world.now / .milliseconds(1)), headers: $0.headers, epoch: life.epoch)
         }
         world.broker.settle(life)
+        checkRecorded(messages, topic)
         if world.strikes(world.faults.sendFails) {
             let arrived = world.pick(0...records.count)
             world.note("\(life.name): of \(what), \(arrived) arrive, and it is told that they failed")
@@ -272,6 +274,17 @@ final class ScriptedOutbox: Outbox, @unchecked Sendable {
         life.interrupt("after sending \(what)")
         guard life.isAlive else { throw KafkaError.transport() }
         return offset
+    }
+
+    /// Nothing leaves before its version is recorded.
+    private func checkRecorded(_ messages: [OutboundMessage], _ topic: String) {
+        guard topic != world.scenario.deadLetterTopic else { return }
+        var assembler = PublicationAssembler()
+        for message in messages {
+            guard let publication = try? message.value?.withUnsafeBytes({ try assembler.add($0) }) else { continue }
+            guard world.database.row(publication.version)?.hashes.image != publication.hash else { continue }
+            world.fail("\(life.name) sends version \(publication.version), which is not recorded, or with another hash")
+        }
     }
 
     func close(timeout: Duration) {}

@@ -170,6 +170,8 @@ struct Faults {
     private(set) var nodeCrash = 0.0
     private(set) var exclusion = 0.0
 
+    var patchesMayBeLost: Bool { patchLost + patchLate + retention > 0 }
+
     init(_ random: inout SeededGenerator) {
         func rate(_ most: Double) -> Double {
             switch UInt8.random(in: 0...3, using: &random) {
