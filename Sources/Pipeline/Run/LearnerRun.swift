@@ -129,7 +129,7 @@ package final class LearnerRun: @unchecked Sendable {
         switch step {
         case .reading: free.count > 0
         case .learning: cuts.hasRoom
-        case .recording: publications.hasRoom && snapshots.hasRoom
+        case .recording: (publications.hasRoom || publications.isClosed) && (snapshots.hasRoom || snapshots.isClosed)
         case .publishing: true
         case .snapshotting: snapshots.first?.state.isWhole ?? true
         }
