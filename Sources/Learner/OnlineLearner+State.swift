@@ -30,7 +30,7 @@ extension OnlineLearner {
 
     /// The whole present state.
     public func encode(into writer: inout ByteWriter) {
-        // Assembling counts the bytes of its writer, which must have nothing before.
+        // What a capture emits to outlives this call, so it cannot be the inout writer itself.
         var (assembler, written) = (CaptureAssembler(), ByteWriter())
         _ = capture(head: []) { _ = assembler.add($0, to: &written) }.advance(bytes: .max)
         written.bytes.withUnsafeBytes { writer.append(raw: $0) }
