@@ -168,7 +168,8 @@ import Testing
         }
     }
 
-    /// Protects: a topic that is deleted and made again is another one, whether it is shorter or longer: a learner stops with one line that says so.
+    /// Protects: a topic that is deleted and made again is another one, whether it is shorter or longer: a learner that was killed before stops with
+    /// one line that says so, and goes on from the new topic's beginning where the pipeline's file allows it.
     @Test(.enabled(if: TestTools.installed != nil, noTansu), arguments: [200, 2000])
     func aTopicIsDeletedAndMadeAgain(_ events: Int) async throws {
         try await Loop.with(.clicks, replacing: Loop.often, broker: .tansu) { loop in
@@ -185,6 +186,17 @@ import Testing
             let connection = try loop.connect()
             defer { connection.close() }
             #expect(try Lineage.read(connection, pipeline: "clicks").events == 1000)
+
+            let text = try String(contentsOfFile: loop.file, encoding: .utf8)
+            try text.replacing("  start: earliest", with: "  on_gap: skip\n  start: earliest").write(toFile: loop.file, atomically: true, encoding: .utf8)
+            let last = try loop.learner()
+            try await until("the new topic is learned", state: { last.standardError }) {
+                if let status = last.exitStatus { throw TestFailure("the learner ended with \(status): \(last.standardError)") }
+                return try Lineage.read(connection, pipeline: "clicks").positions == [0: events]
+            }
+            _ = try await loop.port(of: last)
+            #expect(try await last.terminate() == 0, "\(last.standardError)")
+            #expect(try await loop.json("verify", loop.file)["equal"].bool == true)
         }
     }
 }
