@@ -9,6 +9,8 @@ import Testing
 
     private func finish(_ loop: Loop, _ learner: ChildProcess, _ events: Int, _ file: String, holes: Int = 0) async throws {
         try await loop.untilRecorded(events, by: learner)
+        // From then on it takes signals.
+        _ = try await loop.port(of: learner)
         #expect(try await learner.terminate() == 0, "\(learner.standardError)")
         try await expectThePromise(loop, events: events, of: file, holes: holes)
     }
@@ -163,6 +165,7 @@ import Testing
             try await loop.untilRecorded(2100, by: learner)
             try await feed(third, 0)
             try await loop.untilRecorded(2800, by: learner)
+            _ = try await loop.port(of: learner)
             #expect(try await learner.terminate() == 0, "\(learner.standardError)")
             try await expectThePromise(loop, events: 2800, partitions: 3)
         }
