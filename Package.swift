@@ -75,10 +75,13 @@ let package = Package(
         .systemLibrary(name: "CMalloc", path: "Tests/CMalloc"),
         .executableTarget(
             name: "freshet-bench",
-            dependencies: ["TestSupport", "Pipeline", "Learner", "Model", "Records", "Drift", "KafkaClient", "PostgresClient", "CMalloc"],
+            dependencies: [
+                "TestSupport", "Pipeline", "Learner", "Model", "Records", "Drift", "KafkaClient", "PostgresClient", "CMalloc",
+                .product(name: "Crypto", package: "swift-crypto"),
+            ],
             path: "Tests/Benchmarks", exclude: ["partial_fit.py"], swiftSettings: hot),
-        .testTarget(name: "KafkaClientTests", dependencies: ["KafkaClient"]),
-        .testTarget(name: "PostgresClientTests", dependencies: ["PostgresClient"]),
+        .testTarget(name: "KafkaClientTests", dependencies: ["TestSupport", "KafkaClient"]),
+        .testTarget(name: "PostgresClientTests", dependencies: ["TestSupport", "PostgresClient"]),
         .testTarget(name: "RecordsTests", dependencies: ["TestSupport", "Records"]),
         .testTarget(name: "ReproducibleMathTests", dependencies: ["ReproducibleMath"]),
         .testTarget(name: "ModelTests", dependencies: ["TestSupport", "Model", "Records"]),

@@ -317,6 +317,7 @@ public struct ADWIN: DriftDetector {
         windowWidth = Double(width)
         windowSum = try reader.number("the window's sum")
         windowDeviation = try reader.number("the window's deviation")
+        try Self.checkSums(windowSum, windowDeviation, of: width)
         var widthOfRows = 0
         rows = try reader.whole("the number of rows", in: 0...50)
         makeRoom(forRows: rows)
@@ -327,11 +328,20 @@ public struct ADWIN: DriftDetector {
             for place in row * maximumBuckets ..< row * maximumBuckets + count {
                 buckets[place] = Bucket(
                     sum: try reader.number("a bucket's sum"), deviation: try reader.number("a bucket's deviation"))
+                try Self.checkSums(buckets[place].sum, buckets[place].deviation, of: 1 << row)
             }
         }
         try reader.finish()
         guard widthOfRows == width else {
             throw .unusableState(detector: Self.kind, problem: "the rows hold \(widthOfRows) inputs, the window \(width)")
+        }
+    }
+
+    /// Throws for sums that so many inputs cannot have: what they become later must be finite, or the state could not be read again.
+    private static func checkSums(_ sum: Double, _ deviation: Double, of count: Int) throws(DriftError) {
+        let most = 2 * Double(count) * largestMagnitude  // twice, for rounding
+        guard sum.magnitude <= most, deviation.magnitude <= 4 * most * largestMagnitude else {
+            throw .unusableState(detector: kind, problem: "\(count) inputs cannot have the sum \(sum) and the deviation \(deviation)")
         }
     }
 }

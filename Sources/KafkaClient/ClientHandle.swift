@@ -22,7 +22,7 @@ final class ClientHandle: @unchecked Sendable {
         guard let pointer = rd_kafka_new(type, conf, &text, text.count) else {
             callbacks.release()
             rd_kafka_conf_destroy(conf)
-            throw KafkaError(RD_KAFKA_RESP_ERR__INVALID_ARG, "the configuration is not accepted: \(string(fromBuffer: text))")
+            throw KafkaError(RD_KAFKA_RESP_ERR__INVALID_ARG, "the configuration is not accepted: \(callbacks.redacted(string(fromBuffer: text)))")
         }
         self.pointer = pointer
         self.callbacks = callbacks
@@ -68,14 +68,17 @@ final class ClientHandle: @unchecked Sendable {
 /// What librdkafka calls back into. One retained reference goes in with the configuration and is given back after the client is destroyed.
 final class Callbacks: Sendable {
     let log: KafkaConfiguration.Log
+    /// What librdkafka may not be quoted with: some of its words repeat what it was given.
+    private let secrets: [String]
     /// A producer's; a consumer has none.
     let onDelivery: (@Sendable (DeliveryReport) -> Void)?
     private let problems = Mutex<[KafkaError]>([])
     private let failure = Mutex<KafkaError?>(nil)
     private static let problemsMax = 100
 
-    init(log: @escaping KafkaConfiguration.Log, onDelivery: (@Sendable (DeliveryReport) -> Void)? = nil) {
-        self.log = log
+    init(_ configuration: KafkaConfiguration, onDelivery: (@Sendable (DeliveryReport) -> Void)? = nil) {
+        secrets = configuration.secrets
+        log = configuration.log
         self.onDelivery = onDelivery
     }
 
@@ -115,12 +118,12 @@ final class Callbacks: Sendable {
             // Not worth a line: consumers' properties at producers, which share the pipeline's, and a development broker's age.
             let facility = facility.map { String(cString: $0) } ?? ""
             guard facility != "CONFWARN", facility != "AUTOCREATE" else { return }
-            callbacks.log(level, "\(facility): \(String(cString: text))")
+            callbacks.log(level, "\(facility): \(callbacks.redacted(String(cString: text)))")
         }
         rd_kafka_conf_set_error_cb(conf) { client, code, reason, opaque in
             guard let client, let callbacks = Callbacks.of(opaque) else { return }
             guard code != RD_KAFKA_RESP_ERR__FATAL.rawValue else { return callbacks.fail(KafkaError.fatal(of: client)) }
-            let error = KafkaError(code: code, message: reason.map { String(cString: $0) } ?? "")
+            let error = KafkaError(code: code, message: callbacks.redacted(reason.map { String(cString: $0) } ?? ""))
             if error.isRetriable { callbacks.note(error) } else { callbacks.fail(error) }
         }
         if onDelivery != nil {
@@ -137,6 +140,9 @@ final class Callbacks: Sendable {
             }
         }
     }
+
+    /// Words of librdkafka, fit to be told.
+    func redacted(_ text: String) -> String { secrets.reduce(text) { $0.replacing($1, with: "***") } }
 
     func release() { Unmanaged.passUnretained(self).release() }
 

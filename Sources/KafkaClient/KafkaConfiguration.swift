@@ -61,15 +61,21 @@ public struct KafkaConfiguration: Sendable {
 
     private static func set(_ conf: OpaquePointer, _ name: String, _ value: String) throws(KafkaError) {
         var text = [CChar](repeating: 0, count: 512)
-        guard rd_kafka_conf_set(conf, name, value, &text, text.count) != RD_KAFKA_CONF_OK else { return }
-        var reason = string(fromBuffer: text)
-        // A value may be a password, and librdkafka repeats it.
-        if value.count > 0 && isSecret(name) { reason = reason.replacing(value, with: "***") }
+        let result = rd_kafka_conf_set(conf, name, value, &text, text.count)
+        guard result != RD_KAFKA_CONF_OK else { return }
+        // librdkafka repeats the value, which may be a password.
+        let reason = result == RD_KAFKA_CONF_INVALID && holdsSecret(name) ? "its value is not what librdkafka takes" : string(fromBuffer: text)
         throw KafkaError(RD_KAFKA_RESP_ERR__INVALID_ARG, "the property \(name) is not accepted: \(reason)")
     }
 
-    private static func isSecret(_ name: String) -> Bool {
+    /// Whether a property's value must not be told.
+    package static func holdsSecret(_ name: String) -> Bool {
         ["password", "secret", "token", "key", "pem", "oauthbearer.config"].contains { name.contains($0) }
+    }
+
+    /// The values of the owner's properties that librdkafka may not be quoted with.
+    var secrets: [String] {
+        properties.filter { Self.holdsSecret($0.key) && !$0.value.isEmpty }.map(\.value)
     }
 }
 

@@ -53,7 +53,7 @@ public final class KafkaConsumer: Sendable {
             rd_kafka_conf_destroy(conf)
             throw error
         }
-        handle = try ClientHandle(RD_KAFKA_CONSUMER, conf: conf, callbacks: Callbacks(log: configuration.log))
+        handle = try ClientHandle(RD_KAFKA_CONSUMER, conf: conf, callbacks: Callbacks(configuration))
         try handle.use { client in
             rd_kafka_poll_set_consumer(client)
             if let main = rd_kafka_queue_get_consumer(client) {

@@ -56,7 +56,7 @@ public final class KafkaProducer: Sendable {
                 "queue.buffering.max.kbytes": "262144", "message.timeout.ms": "60000",
             ],
             reserved: Self.reservedProperties, settings: ["acks": "all", "enable.idempotence": "true"])
-        let handle = try ClientHandle(RD_KAFKA_PRODUCER, conf: conf, callbacks: Callbacks(log: configuration.log, onDelivery: onDelivery))
+        let handle = try ClientHandle(RD_KAFKA_PRODUCER, conf: conf, callbacks: Callbacks(configuration, onDelivery: onDelivery))
         self.handle = handle
         // The thread keeps the handle, not the producer: a producer that is dropped closes itself.
         Thread.detachNewThread { while (try? handle.use { rd_kafka_poll($0, 50) }) != nil {} }

@@ -61,8 +61,8 @@ final class BankLearner<W: WeightFormat> {
         rates = Table(count: 256)
     }
 
-    /// The memory that is state, the image's aside.
-    var tables: [UnsafeMutableRawBufferPointer] { [slots.mutableBytes, mixer.mutableBytes, events.mutableBytes, meanImportance.mutableBytes] + gap.tables }
+    /// The memory that is state, the slots and the image's aside: it is small.
+    var tables: [UnsafeMutableRawBufferPointer] { [mixer.mutableBytes, events.mutableBytes, meanImportance.mutableBytes] + gap.tables }
 
     /// See `LinearLearner.learn`. The trace runs over the mixture's margins.
     func learn(_ batch: ExampleBatch, partition: Int32, trace: inout UInt64, scores: inout [ScoredExample]) {

@@ -66,6 +66,11 @@ final class GradientAccumulator {
         events = 0
     }
 
+    /// The weights that the step to come will change, so far.
+    func forEachWeight(_ body: (Int) -> Void) {
+        for entry in order { body(Int(entry >> 32)) }
+    }
+
     func encode(into writer: inout ByteWriter) {
         writer.append(UInt32(events))
         writer.append(UInt32(gradients.count))

@@ -73,8 +73,8 @@ final class LinearLearner<O: Optimizer, W: WeightFormat> {
         for output in 0..<layout.outputs { shared.pointer[output] = O.startShared }
     }
 
-    /// The memory that is state, the image's aside.
-    var tables: [UnsafeMutableRawBufferPointer] { [slots.mutableBytes, shared.mutableBytes, events.mutableBytes] + gap.tables }
+    /// The memory that is state, the slots and the image's aside: it is small.
+    var tables: [UnsafeMutableRawBufferPointer] { [shared.mutableBytes, events.mutableBytes] + gap.tables }
 
     /// Learns the batch's good examples in order and appends their scores. An example that cannot be learned is refused in the batch.
     /// `trace` runs over (partition, offset, bits of the margins) of every example learned.

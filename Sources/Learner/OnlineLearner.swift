@@ -8,13 +8,16 @@ import Records
 public final class OnlineLearner {
     /// The resident weights that it trains; the same bytes are served.
     public let image: Image
-    private let body: Body
+    let body: Body
+    var capture: StateCapture?
 
     struct Body {
         var learn: (ExampleBatch, Int32, inout UInt64, inout [ScoredExample]) -> Void
         var master: (_ feature: Int, _ output: Int) -> Float
         var gap: () -> QuantizationReport?
-        /// The memory that is state, the image's aside.
+        /// Masters and what the optimizer keeps beside each: the large table. Feature by feature.
+        var slots: UnsafeMutableRawBufferPointer
+        /// The other memory that is state, the image's aside.
         var tables: [UnsafeMutableRawBufferPointer]
         var accumulator: GradientAccumulator?
     }
@@ -64,7 +67,8 @@ public final class OnlineLearner {
         image = bank.image
         body = Body(
             learn: { batch, partition, trace, scores in bank.learn(batch, partition: partition, trace: &trace, scores: &scores) },
-            master: { bank.master(feature: $0, output: $1) }, gap: { bank.gap.report }, tables: bank.tables, accumulator: nil)
+            master: { bank.master(feature: $0, output: $1) }, gap: { bank.gap.report },
+            slots: bank.slots.mutableBytes, tables: bank.tables, accumulator: nil)
     }
 
     @inline(__always)
@@ -83,12 +87,13 @@ public final class OnlineLearner {
         image = learner.image
         body = Body(
             learn: { batch, partition, trace, scores in learner.learn(batch, partition: partition, trace: &trace, scores: &scores) },
-            master: { learner.master(feature: $0, output: $1) }, gap: { learner.gap.report }, tables: learner.tables,
-            accumulator: learner.accumulator)
+            master: { learner.master(feature: $0, output: $1) }, gap: { learner.gap.report },
+            slots: learner.slots.mutableBytes, tables: learner.tables, accumulator: learner.accumulator)
     }
 
     /// Learns a batch of one partition; see `LinearLearner`. `scores` is appended to, in the batch's order.
     public func learn(_ batch: ExampleBatch, partition: Int32, trace: inout UInt64, scores: inout [ScoredExample]) {
+        if capture != nil { save(batch) }
         body.learn(batch, partition, &trace, &scores)
     }
 
@@ -97,26 +102,4 @@ public final class OnlineLearner {
 
     /// What quantizing costs on the newest events; nil with FP32 weights, and before the first.
     public var quantization: QuantizationReport? { body.gap() }
-
-    private var tables: [UnsafeMutableRawBufferPointer] { body.tables + [image.moments.mutableBytes, image.mixture.mutableBytes] }
-
-    /// Bytes that `encode` will append at most, what was accumulated aside.
-    public var encodedSize: Int { tables.reduce(image.blockBytes.count) { $0 + $1.count } * 65 / 64 + (tables.count + 1) * 16 }
-
-    /// Masters, optimizer state, moments, mixture and resident blocks.
-    public func encode(into writer: inout ByteWriter) {
-        for table in tables { writer.append(sparse: UnsafeRawBufferPointer(table)) }
-        writer.append(sparse: image.blockBytes)
-        body.accumulator?.encode(into: &writer)
-    }
-
-    /// Takes over what `encode` wrote; the sizes must be this learner's. Throws, and has changed nothing, where they are not.
-    public func restore(from reader: inout ByteReader) throws(FormatError) {
-        var check = reader
-        for table in tables { try check.skipSparse(size: table.count) }
-        try check.skipSparse(size: image.blockBytes.count)
-        for table in tables { try reader.sparse(into: table) }
-        try image.restoreBlocks(from: &reader)
-        try body.accumulator?.restore(from: &reader, weights: image.layout.weightCount)
-    }
 }

@@ -20,10 +20,18 @@ public struct ByteWriter: Sendable {
     public mutating func append(_ value: Float) { append(value.bitPattern) }
     public mutating func append(raw: UnsafeRawBufferPointer) { bytes.append(contentsOf: raw) }
 
+    /// Forgets the first `count` bytes.
+    public mutating func removeFirst(_ count: Int) { bytes.removeFirst(count) }
+
     /// A table without its zeros: for each 64 words of 8 bytes a mask of those that are not 0, then those. Tables of weights are mostly untouched at
     /// first, and a copy of them should not take the memory of all. The bytes behind the last whole word come as they are.
     public mutating func append(sparse table: UnsafeRawBufferPointer) {
         append(UInt64(table.count))
+        append(sparseWords: table)
+    }
+
+    /// The same without the length. Tables may come in parts; all but the last must have a multiple of 512 bytes.
+    public mutating func append(sparseWords table: UnsafeRawBufferPointer) {
         let words = table.count / 8
         withUnsafeTemporaryAllocation(of: UInt64.self, capacity: 65) { space in
             for start in stride(from: 0, to: words, by: 64) {

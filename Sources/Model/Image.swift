@@ -21,6 +21,8 @@ public final class Image: @unchecked Sendable {
     @usableFromInline let touched: Table<UInt64>
     private let unpublished: Table<UInt64>
     @usableFromInline var sum: UInt128
+    /// A capture of this image that is under way.
+    @usableFromInline private(set) var capture: TableLines?
 
     /// All weights zero.
     public init(_ layout: ImageLayout) {
@@ -66,8 +68,19 @@ public final class Image: @unchecked Sendable {
         if touched.pointer[block >> 6] & bit == 0 {
             touched.pointer[block >> 6] |= bit
             sum &-= ImageHash.block(UInt64(truncatingIfNeeded: block), line)
+            if capture != nil { save(block) }
         }
         return line
+    }
+
+    @inline(never) @usableFromInline
+    func save(_ block: Int) { capture?.save(block) }
+
+    /// Blocks, each of which is a line, are saved in `lines` from now on before they change; until it is nil. The first change since a seal is where
+    /// a block is saved, so everything is sealed here.
+    public func saveBlocks(in lines: TableLines?) {
+        if lines != nil { seal() }
+        capture = lines
     }
 
     /// Brings the hash up to date with the changes since the last call, and returns it.

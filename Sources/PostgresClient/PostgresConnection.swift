@@ -107,12 +107,25 @@ public final class PostgresConnection: @unchecked Sendable {
             let isWrong =
                 switch String(cString: keyword) {
                 case "host": !value.hasPrefix("/") && value.contains("@")
+                case "dbname": url.hasPrefix("postgres") && value.contains("@")  // what follows a slash in a password
                 case "port": !value.split(separator: ",").allSatisfy { UInt16($0) != nil }
                 default: false
                 }
-            if isWrong { throw PostgresError(.connect, "the URL of the database has a wrong host or port; \(form)") }
+            if isWrong { throw PostgresError(.connect, "the URL of the database has a wrong host, port or database; \(form)") }
             option += 1
         }
+    }
+
+    /// Whether a URL (or libpq's `keyword=value` form) has a password in it, in any of the places that libpq takes one from; false if it cannot be parsed.
+    public static func holdsPassword(_ url: String) -> Bool {
+        guard let options = PQconninfoParse(url, nil) else { return url.contains("password") }
+        defer { PQconninfoFree(options) }
+        var option = options
+        while let keyword = option.pointee.keyword {
+            if ["password", "sslpassword"].contains(String(cString: keyword)), option.pointee.val != nil { return true }
+            option += 1
+        }
+        return false
     }
 
     private static func open(_ url: String, applicationName: String, _ deadline: Deadline) throws -> PostgresConnection {
@@ -130,7 +143,11 @@ public final class PostgresConnection: @unchecked Sendable {
         PQsetNoticeProcessor(handle, { _, _ in }, nil)
         var next = PQstatus(handle) == CONNECTION_BAD ? PGRES_POLLING_FAILED : PGRES_POLLING_WRITING
         while next != PGRES_POLLING_OK {
-            guard next != PGRES_POLLING_FAILED else { throw PostgresError(.connect, trimmedMessage(PQerrorMessage(handle))) }
+            guard next != PGRES_POLLING_FAILED else {
+                let message = trimmedMessage(PQerrorMessage(handle))
+                let remedy = message.contains("certificate verify failed") ? "; sslrootcert must name the authority that signed the server's certificate" : ""
+                throw PostgresError(.connect, message + remedy)
+            }
             guard waitForDescriptor(PQsocket(handle), next == PGRES_POLLING_READING ? POLLIN : POLLOUT, until: deadline) != 0 else {
                 let host = PQhost(handle).map { String(cString: $0) } ?? "", port = PQport(handle).map { String(cString: $0) } ?? ""
                 throw PostgresError(.connect, "no answer from \(host), port \(port), before the deadline; is the server up, and the port open?")

@@ -1,6 +1,7 @@
 // An HTTP server as a service with a life cycle, for the node and for the learner's status: Hummingbird with one responder.
 //
 // Paths are compared by hand: there are few, and the model's name and the colon of `NAME:predict` do not fit patterns of segments.
+// What clients may take of it is in HTTPLimits, and ConnectionGate holds them to it.
 // On graceful shutdown it stops accepting and lets requests finish, for at most `shutdownSecondsMax`; then it cancels what is left.
 
 import Hummingbird
@@ -12,8 +13,6 @@ import Synchronization
 /// One HTTP/1.1 server.
 struct HTTPService: Service {
     static let shutdownSecondsMax = 5
-    /// A connection that sends nothing, or half a request, is closed after this time.
-    static let idleSecondsMax: Int64 = 120
 
     typealias Responder = @Sendable (Request) async -> Response
 
@@ -21,15 +20,22 @@ struct HTTPService: Service {
     let port: Int
     let bound: BoundPort
     let logger: Logger
+    let limits: HTTPLimits
     let responder: Responder
 
     /// Serves until graceful shutdown or cancellation. Throws if the address cannot be bound.
     func run() async throws {
+        let table = ConnectionTable(connectionsMax: limits.connectionsMax)
         let application = Application(
             responder: CallbackResponder { [responder] (request: Request, _: BasicRequestContext) in await responder(request) },
-            server: .http1(configuration: .init(idleTimeout: .seconds(Self.idleSecondsMax))),
+            server: .http1(configuration: .init(additionalChannelHandlers: [ConnectionGateInstaller(limits, table)])),
             configuration: .init(address: .hostname(host, port: port), serverName: "freshet"),
-            onServerRunning: { [bound] channel in bound.set(channel.localAddress?.port) },
+            onServerRunning: { [bound, host, logger] channel in
+                if !isLoopback(channel.localAddress?.ipAddress) {
+                    logger.warning("HTTP on \(host) is open to everyone who can reach it, without a password or encryption: keep it in a trusted network")
+                }
+                bound.set(channel.localAddress?.port)
+            },
             logger: logger)
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask {
@@ -47,6 +53,11 @@ struct HTTPService: Service {
             group.cancelAll()
         }
     }
+}
+
+/// Whether only this machine reaches what listens on an IP address.
+package func isLoopback(_ address: String?) -> Bool {
+    address.map { $0 == "::1" || $0.hasPrefix("::ffff:127.") || $0.hasPrefix("127.") } ?? false
 }
 
 /// The port that a server was bound to.

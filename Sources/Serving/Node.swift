@@ -36,6 +36,7 @@ public final class Node: Service {
     private let port: Int
     private let bound = BoundPort()
     private let onReport: @Sendable (NodeReport) -> Void
+    private let limits: HTTPLimits
     private let logger: Logger
 
     /// - Parameters:
@@ -47,7 +48,7 @@ public final class Node: Service {
     ///     must not wait.
     public init(
         models: [ServedModel], name: String? = nil, host: String = "127.0.0.1", port: Int, onReport: @escaping @Sendable (NodeReport) -> Void = { _ in },
-        logger: Logger
+        limits: HTTPLimits = HTTPLimits(), logger: Logger
     ) throws {
         guard !models.isEmpty else { throw ServingError("a node needs a model to serve: name a pipeline") }
         self.models = models.map(\.name)
@@ -63,6 +64,7 @@ public final class Node: Service {
         self.host = host
         self.port = port
         self.onReport = onReport
+        self.limits = limits
         self.logger = logger
     }
 
@@ -80,7 +82,7 @@ public final class Node: Service {
         }
         for follower in followers { follower.start() }
         let routes = NodeRoutes(hosts: hosts)
-        let server = HTTPService(host: host, port: port, bound: bound, logger: logger) { await routes.respond(to: $0) }
+        let server = HTTPService(host: host, port: port, bound: bound, logger: logger, limits: limits) { await routes.respond(to: $0) }
         let result: Result<Void, any Error>
         do {
             result = .success(try await server.run())

@@ -14,15 +14,19 @@ import Hummingbird
 import Model
 import NIOCore
 import Records
+import Synchronization
 
 struct NodeRoutes: Sendable {
     static let bodyBytesMax = 4 << 20
+    /// Bodies that are being read, of all requests together; 503 beyond.
+    static let bodiesBytesMax = 256 << 20
     static let prefix = "/v1/models/"
     static let predict = ":predict"
 
     private let hosts: [ModelHost]
     private let byName: [String: ModelHost]
     private let metrics = RequestMetrics()
+    private let bodies = BodyBudget(bytesMax: bodiesBytesMax)
 
     init(hosts: [ModelHost]) {
         self.hosts = hosts
@@ -65,7 +69,10 @@ struct NodeRoutes: Sendable {
 
     private func predict(_ request: Request, _ host: ModelHost) async -> Response {
         let tooLarge = "the request is larger than \(Self.bodyBytesMax) bytes; send several requests"
-        if let length = request.headers[.contentLength].flatMap({ Int($0) }), length > Self.bodyBytesMax { return Response(.contentTooLarge, error: tooLarge) }
+        let length = request.headers[.contentLength].flatMap { Int($0) } ?? Self.bodyBytesMax
+        if length > Self.bodyBytesMax { return Response(.contentTooLarge, error: tooLarge) }
+        guard bodies.take(length) else { return Response(.serviceUnavailable, error: "too many requests are being read; try again") }
+        defer { bodies.give(length) }
         let body: ByteBuffer
         do {
             body = try await request.body.collect(upTo: Self.bodyBytesMax)
@@ -115,4 +122,22 @@ struct NodeRoutes: Sendable {
             + "\"publication\":\(served.position.sequence),\"epoch\":\(served.position.epoch),"
             + "\"age_ms\":\(max(0, millisecondsNow() - served.swappedAtMilliseconds)),\"newest_event_ms\":\(served.newestEventMilliseconds),\(rest)}"
     }
+}
+
+/// Memory for the bodies of requests, shared by all connections.
+private final class BodyBudget: Sendable {
+    private let left: Mutex<Int>
+
+    init(bytesMax: Int) { left = Mutex(bytesMax) }
+
+    /// False if there is not enough left.
+    func take(_ bytes: Int) -> Bool {
+        left.withLock { left in
+            guard bytes <= left else { return false }
+            left -= bytes
+            return true
+        }
+    }
+
+    func give(_ bytes: Int) { left.withLock { $0 += bytes } }
 }

@@ -33,7 +33,7 @@ public struct StatusServer: Service {
 
     /// Serves until graceful shutdown. Throws if the address cannot be bound.
     public func run() async throws {
-        try await HTTPService(host: host, port: port, bound: bound, logger: logger) { request in
+        try await HTTPService(host: host, port: port, bound: bound, logger: logger, limits: HTTPLimits()) { request in
             guard request.method == .get else { return .methodNotAllowed(.get) }
             switch request.uri.path {
             case "/metrics": return Response(metrics: metrics())

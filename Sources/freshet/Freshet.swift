@@ -1,12 +1,22 @@
 import ArgumentParser
 import CIntrinsics
+import Foundation
 
 /// The command line. Results go to stdout, logs and progress to stderr. Exit status: 0 done, 1 it failed and said why, 64 called wrongly.
 @main
 struct Freshet: AsyncParsableCommand {
     static func main() async {
         freshet_return_freed_memory(256 << 10)
-        await main(nil)
+        do {
+            var command = try parseAsRoot()
+            if var command = command as? any AsyncParsableCommand { try await command.run() } else { try command.run() }
+        } catch {
+            // As `exit(withError:)`, but for what a text from outside may do to a terminal.
+            let status = exitCode(for: error)
+            let text = fullMessage(for: error)
+            if !text.isEmpty { status == .success ? Output.line(text) : Output.note(text) }
+            Foundation.exit(status.rawValue)
+        }
     }
 
     static let configuration = CommandConfiguration(

@@ -106,4 +106,15 @@ private func alarms(_ detector: ADWIN, over values: [Double]) -> [Int] {
         #expect(throws: DriftError.self) { try ADWIN(minimumWindow: 0) }
         #expect(throws: DriftError.self) { try ADWIN(gracePeriod: -1) }
     }
+
+    /// Protects: a stored state whose sums no inputs have would become infinite, and could then be stored but not read again.
+    @Test(arguments: [14, 15, 18, 19])
+    func impossibleSumsAreRefused(place: Int) throws {
+        var detector = ADWIN()
+        for _ in 0..<40 { _ = detector.update(0.5) }
+        var state = detector.state
+        _ = try ADWIN(restoring: state)
+        state[place] = 1e308
+        #expect(throws: DriftError.self) { try ADWIN(restoring: state) }
+    }
 }

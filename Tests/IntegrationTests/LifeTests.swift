@@ -164,18 +164,18 @@ extension Integration {
                 let learner = try loop.learner()
                 try await loop.untilRecorded(2000, by: learner)
                 #expect(try await learner.terminate() == 0)
-                // How often versions are cut is no part of what is learned; the rate is.
+                // How often versions are cut is no part of what is learned; what a weight stands for is. (A rate that changes goes on: `Redefining`.)
                 let text = try String(contentsOfFile: loop.file, encoding: .utf8)
                 try text.replacingOccurrences(of: "seconds: 0.05", with: "seconds: 0.07").write(toFile: loop.file, atomically: true, encoding: .utf8)
                 let same = try loop.learner()
                 try await until("it learns", state: { same.standardError }) { same.standardError.contains("recovered version") }
                 #expect(try await same.terminate() == 0)
 
-                let changed = text.replacingOccurrences(of: "rate: 0.1", with: "rate: 0.2")
+                let changed = text.replacingOccurrences(of: "- cross: [device, slot]", with: "- cross: [device, os]")
                 #expect(changed != text)
                 try changed.write(toFile: loop.file, atomically: true, encoding: .utf8)
                 let message = try await loop.freshet("run", loop.file, "--http", "127.0.0.1:0", status: 1)
-                #expect(message.contains("give the pipeline another name"), "\(message)")
+                #expect(message.contains("features changed") && message.contains("--new-lineage"), "\(message)")
             }
         }
     }

@@ -128,6 +128,14 @@ import Testing
         #expect(try assembler.add(try Forged(kind: 3, body: []).message())?.content == .notice, "the forge itself is good")
     }
 
+    /// Protects: 16 bytes do not make a node ask for 4 GiB, whatever their frame's header says.
+    @Test func aFrameCannotClaimMoreThanItCanHold() {
+        let size = 4 << 30
+        let frame: [UInt8] = [0x28, 0xb5, 0x2f, 0xfd, 0xe0] + (0..<8).map { UInt8(truncatingIfNeeded: size >> ($0 * 8)) } + [1, 0, 0]
+        let error = #expect(throws: FormatError.self) { try frame.withUnsafeBytes { try Zstd.decompress($0, size: size) } }
+        #expect(error?.description == "zstd: not a frame of the 4294967296 bytes that were announced")
+    }
+
     /// Bodies damaged before they were packed and checked, as by a sender gone wrong: refused, or read as what they say, never a trap.
     @Test func damagedBodiesNeverTrap() throws {
         var random = SeededGenerator(12)

@@ -1,8 +1,7 @@
 import KafkaClient
+import Pipeline
 import Records
 import Testing
-
-@testable import Pipeline
 
 @Suite("Dead letters")
 struct DeadLetterTests {
@@ -73,6 +72,23 @@ struct DeadLetterTests {
         #expect(DeadLetterCount.tally(letters) == expected)
         #expect(DeadLetterCount.tally(letters.reversed()) == expected)
         #expect(letters.allSatisfy(\.leaves) && !letter(.duplicate).leaves)
+    }
+
+    @Test("Of copies one is listed, and of many letters the newest")
+    func newest() throws {
+        var newest = NewestLetters(limit: 2)
+        for offset: Int64 in [1, 2, 3, 2, 3] {
+            var read = try sent(letter(offset: offset))
+            read.timestampMilliseconds = offset
+            newest.add(read)
+        }
+        #expect(newest.letters.map(\.offset) == [3, 2])
+        for offset: Int64 in 4..<3000 {
+            var read = try sent(letter(offset: offset))
+            read.timestampMilliseconds = offset
+            newest.add(read)
+        }
+        #expect(newest.letters.map(\.offset) == [2999, 2998])
     }
 
     @Test("A filter admits what it names, the range's end and other partitions not among it")

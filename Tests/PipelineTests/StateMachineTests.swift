@@ -250,17 +250,24 @@ private func state(_ machine: StateMachine) throws -> [UInt8] {
         #expect(found == [false, false, false, true, false, false, true, true, false])
     }
 
-    @Test(arguments: [0, 2, 3, 7]) func aRestoredOneForgetsInTheSameOrder(_ count: Int) throws {
-        var keys = Deduplicator(limit: 3)
+    /// Also of more keys than a chunk of the ring has, before and after it has come round.
+    @Test(arguments: [(0, 3), (2, 3), (3, 3), (7, 3), (8192, 20_000), (20_000, 20_000), (28_192, 20_000), (30_000, 20_000)])
+    func aRestoredOneForgetsInTheSameOrder(_ count: Int, limit: Int) throws {
+        var keys = Deduplicator(limit: limit)
         for key in 0..<UInt64(count) { _ = keys.isDuplicate(key) }
+        let byAge = keys.keysByAge.flatMap { $0 }
+        #expect(byAge == Array(UInt64(max(count - limit, 0))..<UInt64(count)))
         var writer = ByteWriter()
-        keys.encode(into: &writer)
+        writer.append(UInt32(keys.count))
+        for key in byAge { writer.append(key) }
         var restored = try writer.bytes.withUnsafeBytes { bytes in
             var reader = ByteReader(bytes)
-            return try Deduplicator(decoding: &reader, limit: 3)
+            return try Deduplicator(decoding: &reader, limit: limit)
         }
-        let more: [UInt64] = [5, 1, 9, 6, 1, 0, 2, 9, 5]
+        var random = SystemRandomNumberGenerator()
+        let more = (0..<100).map { _ in UInt64.random(in: 0..<UInt64(count + 5), using: &random) }
         let expected = more.map { keys.isDuplicate($0) }, found = more.map { restored.isDuplicate($0) }
         #expect(found == expected)
+        #expect(restored.keysByAge.flatMap { $0 } == keys.keysByAge.flatMap { $0 })
     }
 }

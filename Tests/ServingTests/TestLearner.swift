@@ -121,10 +121,10 @@ let quiet = Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() })
 
 /// Runs a node for as long as `body`, then shuts it down gracefully.
 func withNode(
-    _ models: [ServedModel], onReport: @escaping @Sendable (NodeReport) -> Void = { _ in },
+    _ models: [ServedModel], onReport: @escaping @Sendable (NodeReport) -> Void = { _ in }, limits: HTTPLimits = HTTPLimits(),
     _ body: (Node, NodeClient) async throws -> Void
 ) async throws {
-    let node = try Node(models: models, name: "tested", port: 0, onReport: onReport, logger: quiet)
+    let node = try Node(models: models, name: "tested", port: 0, onReport: onReport, limits: limits, logger: quiet)
     let group = ServiceGroup(configuration: .init(services: [node], logger: quiet))
     let running = Task { try await group.run() }
     let client = NodeClient(port: try await node.boundPort())

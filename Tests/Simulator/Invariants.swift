@@ -63,11 +63,11 @@ extension World {
                 case .run(let run): try replay(run, of: row, machine, decoder)
                 }
             }
-            let sealed = machine.cut()
+            let sealed = machine.cut(version: row.version, lineage: row.lineage)
             if sealed.hashes != row.hashes { fail("version \(row.version): a clean replay arrives at other hashes") }
             if sealed.positions != row.positions { fail("version \(row.version): a clean replay arrives at other positions") }
             if sealed.metrics != row.metrics { fail("version \(row.version): a clean replay arrives at other metrics") }
-            if sealed.version != row.version { fail("version \(row.version): a clean replay counts \(sealed.version)") }
+            if sealed.parent != row.parent { fail("version \(row.version): a clean replay comes from \(sealed.parent)") }
             if let snapshot = database.snapshots.first(where: { $0.version == row.version }), snapshot.state != (try machine.encode()) {
                 fail("the snapshot of version \(row.version) is not the state of a clean replay")
             }
@@ -115,7 +115,7 @@ extension World {
     }
 
     private func remember(_ batch: ExampleBatch, _ partition: Int32) {
-        for example in batch.examples where example.refusal >= 0 && batch.refusals[Int(example.refusal)].reason != .duplicate {
+        for example in batch.examples where example.refusal >= 0 && batch.refusals[Int(example.refusal)].reason.isFault {
             refused.append(Source(partition: partition, offset: example.offset))
         }
     }

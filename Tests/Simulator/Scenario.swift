@@ -126,6 +126,7 @@ final class Weather: Participant {
             world.broker.addSourcePartition()
         }
         if world.chance(0.1) { world.broker.settle(nil) }
+        if world.strikes(world.faults.exclusion) { exclude() }
         guard world.strikes(world.faults.retention) else { return }
         switch world.pick(0...2) {
         case 0: world.broker.compactImages()
@@ -139,5 +140,14 @@ final class Weather: Participant {
                 world.broker.dropHead(world.scenario.sourceTopic, start.partition, to: start.offset)
             }
         }
+    }
+
+    /// An operator takes out a few events: some that were learned, some yet to come.
+    private func exclude() {
+        let partitions = world.broker.topics[world.scenario.sourceTopic] ?? []
+        let number = world.pick(0...partitions.count - 1)
+        let first = Int64(world.pick(0...Int(partitions[number].high) + 10))
+        world.database.ask(
+            Exclusion(partition: Int32(number), first: first, next: first + Int64(world.pick(1...20)), by: "operator", reason: "simulated"))
     }
 }

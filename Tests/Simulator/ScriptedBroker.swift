@@ -221,7 +221,7 @@ final class ScriptedQueue: LogQueue {
         guard !reader.isClosed, let partition = world.broker.partition(topic, number) else { return 0 }
         guard next >= partition.low, next <= partition.high else { throw KafkaError.outOfRange(topic, number, next) }
         if world.strikes(world.faults.fetchError) { throw KafkaError.badRecord(topic) }
-        if world.strikes(world.faults.late) { return 0 }
+        if world.strikes(world.faults.late) { return wait(timeoutMilliseconds) }
         // A fetch brings what it brings.
         let limit = world.chance(0.5) ? max : min(max, world.pick(1...40))
         var count = 0
@@ -235,7 +235,12 @@ final class ScriptedQueue: LogQueue {
             count += 1
             onRecord(record, topic)
         }
-        return count
+        return count > 0 ? count : wait(timeoutMilliseconds)
+    }
+
+    private func wait(_ timeoutMilliseconds: Int32) -> Int {
+        if timeoutMilliseconds > 0 { world.pass(.milliseconds(Int64(timeoutMilliseconds))) }
+        return 0
     }
 
     private func pass(_ record: ScriptedBroker.Record, _ body: (LogRecord) throws -> Void) throws {

@@ -8,7 +8,9 @@ import PostgresClient
 final class ScriptedDatabase {
     struct Row {
         var version: UInt64
+        var lineage: UInt32
         var parent: UInt64
+        var incarnation: UInt32
         var epoch: Int64
         /// The lease's when the row was written.
         var leaseEpoch: Int64
@@ -42,9 +44,29 @@ final class ScriptedDatabase {
         versions.last { $0.version == version }
     }
 
-    /// From where on the next recovery reads.
+    /// From where on the next recovery reads; nothing while that may still change.
     var recoveryPositions: [PartitionStart] {
-        snapshots.last { $0.version <= effectsVersion }.flatMap { row($0.version)?.positions } ?? []
+        guard requests.isEmpty else { return [] }
+        let chain = chain(to: versions.last?.version ?? 0)
+        return snapshots.last { $0.version <= effectsVersion && chain.contains($0.version) }.flatMap { row($0.version)?.positions } ?? []
+    }
+
+    fileprivate func chain(to version: UInt64) -> Chain {
+        Chain(to: version, forks: versions.filter { $0.parent + 1 != $0.version }.map { .init(version: $0.version, parent: $0.parent) })
+    }
+
+    // MARK: Requests
+
+    /// Those that wait.
+    fileprivate(set) var requests: [OperatorRequest] = []
+    private(set) var requestCount: Int64 = 0
+
+    func ask(_ exclusion: Exclusion) {
+        requestCount += 1
+        var exclusion = exclusion
+        exclusion.request = requestCount
+        requests.append(OperatorRequest(id: requestCount, exclusion: exclusion))
+        world.note("an operator asks to exclude partition \(exclusion.partition) \(exclusion.first)..<\(exclusion.next)")
     }
 
     var isAway: Bool { world.now < awayUntil }
@@ -85,8 +107,10 @@ final class ScriptedDatabase {
 
     fileprivate func insert(_ row: Row, effectsVersion: UInt64) throws {
         guard holdsLease(row.epoch) else { throw StoreError(.leaseLost, "scripted: version \(row.version) comes too late") }
-        guard !versions.contains(where: { $0.version == row.version || $0.parent == row.parent }) else {
-            guard let there = self.row(row.version), there.hashes == row.hashes, there.entries == row.entries else {
+        guard !versions.contains(where: { $0.version == row.version || ($0.lineage, $0.parent) == (row.lineage, row.parent) }) else {
+            guard let there = self.row(row.version), (there.lineage, there.parent) == (row.lineage, row.parent), there.hashes == row.hashes,
+                there.entries == row.entries
+            else {
                 throw StoreError(.conflict, "scripted: version \(row.version) was recorded by another learner with other content")
             }
             self.effectsVersion = effectsVersion
@@ -94,7 +118,8 @@ final class ScriptedDatabase {
         }
         versions.append(row)
         self.effectsVersion = effectsVersion
-        world.note("version \(row.version) is recorded under epoch \(row.epoch)")
+        for case .command(.exclude(let exclusion)) in row.entries { requests.removeAll { $0.id == exclusion.request } }
+        world.note("version \(row.version) is recorded after \(row.parent), under epoch \(row.epoch)")
         if row.epoch != epoch { world.fail("version \(row.version) was recorded under epoch \(row.epoch), while \(epoch) had the lease") }
     }
 
@@ -174,11 +199,25 @@ final class ScriptedConnection: Ledger {
     func versions(after version: UInt64, limit: Int) throws -> [RecordedVersion] {
         try call("reading versions after \(version)") {
             database.versions.lazy.filter { $0.version > version }.prefix(database.world.isCalm ? limit : min(limit, 7)).map {
-                RecordedVersion(
-                    version: $0.version, semantics: StateMachine.semantics, learningHash: $0.learningHash, entries: $0.entries,
-                    hashes: $0.hashes, positions: $0.positions)
+                recorded($0)
             }
         }
+    }
+
+    func version(_ version: UInt64) throws -> RecordedVersion? {
+        try call("reading version \(version)") { database.row(version).map(recorded) }
+    }
+
+    private func recorded(_ row: ScriptedDatabase.Row) -> RecordedVersion {
+        RecordedVersion(
+            version: row.version, lineage: row.lineage, parent: row.parent, incarnation: row.incarnation, semantics: StateMachine.semantics,
+            learningHash: row.learningHash, entries: row.entries, hashes: row.hashes, positions: row.positions)
+    }
+
+    func chain(to version: UInt64) throws -> Chain { try call("reading the chain to \(version)") { database.chain(to: version) } }
+
+    func definition(_ learningHash: String) throws -> (source: String, schema: [UInt8]?)? {
+        try call("reading a definition") { nil }
     }
 
     func window(ofVersion version: UInt64) throws -> MetricReport? {
@@ -188,7 +227,8 @@ final class ScriptedConnection: Ledger {
     func record(_ sealed: SealedVersion, epoch: Int64, learningHash: String, effectsVersion: UInt64, newestEventMilliseconds: Int64) throws {
         try call("version \(sealed.version)", isCommit: true) {
             let row = ScriptedDatabase.Row(
-                version: sealed.version, parent: sealed.version - 1, epoch: epoch, leaseEpoch: database.epoch, learningHash: learningHash,
+                version: sealed.version, lineage: sealed.lineage, parent: sealed.parent, incarnation: sealed.incarnation, epoch: epoch,
+                leaseEpoch: database.epoch, learningHash: learningHash,
                 entries: sealed.entries, learned: sealed.learned, refused: sealed.refused, hashes: sealed.hashes,
                 positions: sealed.positions, metrics: sealed.metrics, newestEventMilliseconds: newestEventMilliseconds)
             try database.insert(row, effectsVersion: effectsVersion)
@@ -220,8 +260,8 @@ final class ScriptedConnection: Ledger {
         }
     }
 
-    func newestSnapshot(notAfter version: UInt64) throws -> UInt64? {
-        try call("asking for a snapshot") { database.snapshots.last { $0.version <= version }?.version }
+    func snapshots(on chain: Chain) throws -> [UInt64] {
+        try call("asking for snapshots") { database.snapshots.map(\.version).filter(chain.contains).reversed() }
     }
 
     func readSnapshot(version: UInt64) throws -> [UInt8] {
@@ -233,7 +273,8 @@ final class ScriptedConnection: Ledger {
         }
     }
 
-    func writeSnapshot(_ state: [UInt8], version: UInt64, reason: String, epoch: Int64) throws {
+    func writeSnapshot(_ stream: SnapshotStream, version: UInt64, reason: String, epoch: Int64) throws {
+        let state = try stream.rest()
         try call("snapshot \(version)", isCommit: true) {
             if database.world.strikes(database.world.faults.copyCut) {
                 database.world.note("\(life.name): the connection is cut in the middle of COPY")
@@ -243,4 +284,20 @@ final class ScriptedConnection: Ledger {
             try database.insert(snapshot: state, version: version, epoch: epoch)
         }
     }
+
+    // MARK: Requests
+
+    func hasRequests() throws -> Bool { try call("asking for requests") { !database.requests.isEmpty } }
+
+    func nextRequest() throws -> OperatorRequest? { try call("reading a request") { database.requests.first } }
+
+    func refuse(request id: Int64, reason: String, epoch: Int64) throws {
+        try call("refusing request \(id)", isCommit: true) {
+            guard database.holdsLease(epoch) else { return }
+            database.world.note("request \(id) is refused: \(reason)")
+            database.requests.removeAll { $0.id == id }
+        }
+    }
+
+    func record(_ gap: GapError) throws { try call("a gap", isCommit: true) {} }
 }

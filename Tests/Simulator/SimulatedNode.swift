@@ -13,6 +13,7 @@ final class SimulatedNode: Participant {
     private let model: ServedModel
     private var host: ModelHost
     private var run: FollowerRun?
+    private let began = ContinuousClock.now
     private var resumesAt = Duration.zero
     /// Of this life.
     private var shown: (position: Position, version: UInt64)?
@@ -60,7 +61,7 @@ final class SimulatedNode: Participant {
         let world = world
         run = FollowerRun(
             host, logger: silent, openReader: { [unowned self] in ScriptedReader(world, onRecord: { [unowned self] _, _ in look() }) },
-            now: { .init(world.now) }, isStopping: { false }, onSwap: { _ in true })
+            now: { [began] in began.advanced(by: world.now) }, isStopping: { false }, onSwap: { _ in true })
     }
 
     /// What is served must be a version that was recorded, with its very bytes, from a learner that had not been fenced off as far as this node knew.

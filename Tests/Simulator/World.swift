@@ -122,6 +122,9 @@ public final class World: @unchecked Sendable {
         }
     }
 
+    /// Time goes by, and nobody else does anything.
+    func pass(_ duration: Duration) { now += duration }
+
     // MARK: Chance
 
     func chance(_ probability: Double) -> Bool {
@@ -165,6 +168,7 @@ struct Faults {
     private(set) var patchLate = 0.0
     private(set) var retention = 0.0
     private(set) var nodeCrash = 0.0
+    private(set) var exclusion = 0.0
 
     init(_ random: inout SeededGenerator) {
         func rate(_ most: Double) -> Double {
@@ -188,5 +192,6 @@ struct Faults {
         patchLate = rate(0.2)
         retention = rate(0.2)
         nodeCrash = rate(0.05)
+        exclusion = rate(0.03)
     }
 }

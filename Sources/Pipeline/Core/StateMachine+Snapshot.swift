@@ -13,10 +13,10 @@ extension StateMachine {
     package static let formatOldest = 2
     private static let magic: UInt32 = 0x3053_4653  // "SFS0"
 
-    /// The whole state, at a cut.
-    public func encode() throws -> [UInt8] {
+    /// What is written before the learner's state.
+    private func encodeHead() throws -> [StateCapture.Part] {
         guard pending.isEmpty else { throw OrderError("a snapshot between versions") }
-        var writer = ByteWriter(capacity: learner.encodedSize + (1 << 20))
+        var writer = ByteWriter()
         writer.append(Self.magic + UInt32(Self.format) << 24)
         writer.append(UInt32(Self.semantics))
         writer.append(definition.learningHash)
@@ -39,11 +39,46 @@ extension StateMachine {
             writer.append(start.partition)
             writer.append(start.offset)
         }
-        deduplicator?.encode(into: &writer)
-        try monitor.encode(into: &writer)
-        learner.encode(into: &writer)
+        guard let deduplicator else {
+            try monitor.encode(into: &writer)
+            return [.bytes(writer.bytes)]
+        }
+        writer.append(UInt32(deduplicator.count))
+        var rest = ByteWriter()
+        try monitor.encode(into: &rest)
+        return [.bytes(writer.bytes)] + deduplicator.keysByAge.map { .words($0) } + [.bytes(rest.bytes)]
+    }
+
+    /// The whole state, at a cut.
+    public func encode() throws -> [UInt8] {
+        var writer = ByteWriter(capacity: learner.encodedSize + (1 << 20))
+        var assembler = CaptureAssembler()
+        try capture { _ = assembler.add($0, to: &writer) }
         return writer.bytes
     }
+
+    /// The whole state, at a cut, in the pieces that `beginSnapshot` speaks of, at once.
+    package func capture(_ emit: @escaping (CapturePiece) -> Void) throws {
+        _ = learner.capture(head: try encodeHead(), emit: emit).advance(bytes: .max)
+    }
+
+    // MARK: While learning goes on
+
+    /// Begins a snapshot of the state at this cut, one at a time. A `CaptureAssembler` makes of the pieces the bytes that `encode` would have given here,
+    /// whatever is applied meanwhile.
+    ///
+    /// - Parameter emit: gets the pieces on the thread that uses this machine, at once.
+    public func beginSnapshot(_ emit: @escaping (CapturePiece) -> Void) throws {
+        learner.startCapture(head: try encodeHead(), emit: emit)
+    }
+
+    public var isSnapshotOpen: Bool { learner.isCapturing }
+
+    /// Copies about so many bytes more, to be called between batches. True once the snapshot is whole, or when none is open.
+    public func advanceSnapshot(bytes: Int) -> Bool { learner.advanceCapture(bytes: bytes) }
+
+    /// Gives an open snapshot up.
+    public func cancelSnapshot() { learner.cancelCapture() }
 
     /// A machine in the state that `encode` wrote.
     public convenience init(_ definition: PipelineDefinition, restoring bytes: UnsafeRawBufferPointer) throws {

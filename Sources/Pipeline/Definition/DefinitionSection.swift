@@ -160,7 +160,9 @@ package struct DefinitionSection {
         case .text(let raw):
             switch Substitution(raw, environment) {
             case .unset(let names): return DeferredText(log.error([(node.position, Substitution.message(unset: names, for: full(key)))]))
-            case .malformed(let message): log.add(node.position, "\(full(key)): \(message)")
+            case .malformed(let message):
+                let told = node.isSecret ? "a `${` in it begins no reference: write `${NAME}` or `${NAME:-default}`, or `$$` for a dollar" : message
+                log.add(node.position, "\(full(key)): \(told)")
             case .done("", let named) where !scalars:
                 log.add(node.position, "\(full(key)) is empty\(named ? " once its variables are put in" : ""); for example `\(key): \(example)`")
             case .done(let text, _): return DeferredText(text)
@@ -238,7 +240,7 @@ package struct DefinitionSection {
     private static func display(_ path: String) -> String { path.replacingOccurrences(of: "[]", with: "") }
 
     private func found(_ node: DefinitionNode, _ named: Bool) -> String {
-        if named, case .text(let raw) = node.value { return "something else in \(quoted(raw))" }
+        if named, case .text(let raw) = node.value { return node.isSecret || DefinitionNode.looksSecret(raw) ? "something else" : "something else in \(quoted(raw))" }
         return node.kind
     }
 

@@ -28,10 +28,14 @@ struct DefinitionNode {
 
     let value: Value
     let position: Position
+    /// No message tells the value.
+    let isSecret: Bool
 
     /// What a message says was found.
     var kind: String {
         switch value {
+        case .number where isSecret: "a number"
+        case .text(let text) where isSecret || Self.looksSecret(text): "text"
         case .null: "nothing"
         case .boolean(let flag): "\(flag)"
         case .number(let text): "the number \(quoted(text))"
@@ -67,25 +71,34 @@ extension DefinitionNode {
         }
     }
 
-    private init(_ node: Node, log: ProblemLog) {
+    init(value: Value, position: Position) { (self.value, self.position, isSecret) = (value, position, false) }
+
+    /// - Parameter key: the one whose value this is.
+    private init(_ node: Node, log: ProblemLog, key: String? = nil, isSecret: Bool = false) {
         position = Position(node.mark)
+        self.isSecret = isSecret
         switch node {
         case .scalar(let scalar):
             let tag = scalar.tag.rawValue
             if !tag.isEmpty, tag != Tag.Name.str.rawValue {
-                log.add(position, "YAML tags (\(quoted(tag))) are not supported: write the value alone, text in quotes")
+                // A password may begin with an exclamation mark, too.
+                let told = isSecret ? "" : " (\(quoted(tag)))"
+                log.add(position, "YAML tags\(told) are not supported: write the value alone, text in quotes")
             }
-            value = scalar.style == .plain ? Value(plain: scalar.string, at: position, log: log) : .text(scalar.string)
+            value = scalar.style == .plain && !isSecret ? Value(plain: scalar.string, at: position, log: log) : Value(secretOrQuoted: scalar)
         case .sequence(let sequence):
-            value = .list(sequence.map { DefinitionNode($0, log: log) })
+            value = .list(sequence.map { DefinitionNode($0, log: log, isSecret: isSecret) })
         case .mapping(let mapping):
+            let mapKey = key
             value = .map(mapping.compactMap { key, value in
                 let keyPosition = Position(key.mark)
                 guard case .scalar(let name) = key else {
                     log.add(keyPosition, "a key must be a name; found a list or a map")
                     return nil
                 }
-                return Entry(key: name.string, keyPosition: keyPosition, value: DefinitionNode(value, log: log))
+                let isPlain = if case .mapping = value { false } else { true }
+                let isSecret = isSecret || Self.holdsSecret(name.string, in: mapKey, isPlain: isPlain)
+                return Entry(key: name.string, keyPosition: keyPosition, value: DefinitionNode(value, log: log, key: name.string, isSecret: isSecret))
             })
         case .alias(let alias):
             log.add(position, "YAML aliases (\(quoted("*" + alias.anchor.rawValue))) are not supported: write the value out")
@@ -139,6 +152,11 @@ extension DefinitionNode {
 }
 
 extension DefinitionNode.Value {
+    /// A scalar in quotes is text. A plain one that may be a secret is resolved without a word about ambiguous numbers: it is taken as it is written.
+    init(secretOrQuoted scalar: Node.Scalar) {
+        if scalar.style == .plain { self.init(plain: scalar.string) } else { self = .text(scalar.string) }
+    }
+
     /// A plain (unquoted) scalar's value.
     init(plain text: String, at position: Position, log: ProblemLog) {
         self.init(plain: text)

@@ -225,7 +225,7 @@ public struct PipelineDefinition: Sendable {
         let log = ProblemLog(file: file)
         let root = try DefinitionNode.parse(text, log: log)
         let schemas = SchemaFinder(pipelineFile: file, currentFolder: currentFolder, bundled: bundledSchemas, given: schema)
-        return try DefinitionReader(log: log, environment: environment, schemas: schemas).read(root, sourceText: text)
+        return try DefinitionReader(log: log, environment: environment, schemas: schemas).read(root, sourceText: root.withoutSecrets(text))
     }
 
     /// The number of lines, from the first, that are UTF-8.

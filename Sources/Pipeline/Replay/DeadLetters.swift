@@ -101,24 +101,24 @@ public func replayDeadLetters(
 private struct Enough: Error {}
 
 /// Keeps the newest letters while a topic goes by.
-private struct NewestLetters {
-    let limit: Int
+package struct NewestLetters {
+    private let limit: Int
     private var kept: [StoredDeadLetter] = []
 
-    init(limit: Int) { self.limit = limit }
+    package init(limit: Int) { self.limit = limit }
 
-    mutating func add(_ letter: StoredDeadLetter) {
+    package mutating func add(_ letter: StoredDeadLetter) {
         kept.append(letter)
         if kept.count >= 2 * limit + 1000 { kept = letters.reversed() }
     }
 
     /// The newest first, the newest copy of each.
-    var letters: [StoredDeadLetter] {
+    package var letters: [StoredDeadLetter] {
         var seen: Set<DeadLetterPosition> = []
         let sorted = kept.enumerated().sorted {
             ($0.element.timestampMilliseconds ?? 0, $0.offset) > ($1.element.timestampMilliseconds ?? 0, $1.offset)
         }
-        return Array(sorted.lazy.map(\.element).filter { seen.insert($0.position).inserted }.prefix(limit))
+        return Array(sorted.map(\.element).filter { seen.insert($0.position).inserted }.prefix(limit))
     }
 }
 
@@ -133,7 +133,13 @@ private func readDeadLetters(
     let configuration = KafkaConfiguration(brokers: kafka.brokers, properties: kafka.properties)
     let consumer = try KafkaConsumer(configuration, groupID: "freshet-\(definition.name)-dead-letters")
     defer { consumer.close(timeout: .seconds(5)) }
-    let ends = try (0..<Int32(try consumer.partitionCount(of: topic, timeout: readTimeout))).map { partition in
+    let count: Int
+    do {
+        count = try consumer.partitionCount(of: topic, timeout: readTimeout)
+    } catch let error as KafkaError where error.isTopicGone {
+        return  // brokers that create topics do so with the first letter
+    }
+    let ends = try (0..<Int32(count)).map { partition in
         var (low, high) = try consumer.watermarks(topic: topic, partition: partition, timeout: readTimeout)
         if let since = filter.sinceMilliseconds, low < high {
             let first = try consumer.offset(topic: topic, partition: partition, atMilliseconds: max(since, 0), timeout: readTimeout)

@@ -135,8 +135,11 @@ extension Store {
         } else {
             diagnosis.add("recovery", .ok, "the newest version can be rebuilt")
         }
-        let good = map.filter { $0.reason == nil }.map { "\($0.first) to \($0.last)" }.joined(separator: ", ")
-        diagnosis.add("rebuildable", map.contains { $0.reason != nil } ? .warn : .ok, "versions \(good.isEmpty ? "none" : good)")
+        let good = map.filter { $0.reason == nil }
+        let newest = good.suffix(3).map { "\($0.first) to \($0.last)" }.joined(separator: ", ")
+        diagnosis.add(
+            "rebuildable", good.count < map.count ? .warn : .ok,
+            good.isEmpty ? "no version" : "versions \(good.count > 3 ? "..., " : "")\(newest)")
     }
 
     private func rebuildMap(

@@ -63,6 +63,13 @@ package final class BoundedQueue<Element: Sendable>: @unchecked Sendable {
         return element
     }
 
+    /// The element that `pop` would give.
+    package var first: Element? {
+        condition.lock()
+        defer { condition.unlock() }
+        return head < elements.count ? elements[head] : nil
+    }
+
     /// No element enters any more; those within can still be taken out.
     package func close() {
         condition.lock()

@@ -20,7 +20,7 @@ package final class LearnerRun: @unchecked Sendable {
     let filled = BoundedQueue<Source>(limit: 16)
     let cuts = BoundedQueue<RecordItem>(limit: 32)
     let publications = BoundedQueue<PublicationJob>(limit: 4)
-    let snapshots = BoundedQueue<(UInt64, [UInt8], String)>(limit: 1)
+    let snapshots = BoundedQueue<(version: UInt64, state: SnapshotStream, reason: String)>(limit: 1)
     /// Commands from the shell, to be applied before the next batch.
     let commands = Locked<[Command]>([])
     let snapshotUnderWay = ManagedAtomic<Bool>(false)
@@ -129,8 +129,9 @@ package final class LearnerRun: @unchecked Sendable {
         switch step {
         case .reading: free.count > 0
         case .learning: cuts.hasRoom
-        case .recording: publications.hasRoom && snapshots.hasRoom
-        case .publishing, .snapshotting: true
+        case .recording: (publications.hasRoom || publications.isClosed) && (snapshots.hasRoom || snapshots.isClosed)
+        case .publishing: true
+        case .snapshotting: snapshots.first?.state.isWhole ?? true
         }
     }
 
@@ -142,9 +143,12 @@ package final class LearnerRun: @unchecked Sendable {
             filled.close()
             free.close()
             cuts.close()
+            parts?.learning.cancelSnapshot()
         case .recording: for close in [cuts.close, publications.close, snapshots.close, filled.close, free.close] { close() }
         case .publishing: publishingEnded.store(true, ordering: .releasing)
-        case .snapshotting: snapshots.close()
+        case .snapshotting:
+            snapshots.close()
+            while let left = snapshots.pop(timeout: .zero) { left.state.cancel() }
         }
     }
 

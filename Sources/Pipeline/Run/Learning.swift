@@ -9,6 +9,9 @@ final class Learning {
     /// What one version holds for the recording thread; beyond this it is cut, and learning waits for room.
     private static let deadLetterBytesMaximum = 4 << 20
     private static let entriesMaximum = 100_000
+    /// While a snapshot is made: so much is copied for each event learned, to cost some percent of the time, and when there is nothing to learn.
+    private static let snapshotBytesAnEvent = 128
+    private static let snapshotBytesWhenIdle = 256 << 10
 
     private unowned let run: LearnerRun
     private let machine: StateMachine
@@ -19,6 +22,10 @@ final class Learning {
     private var cutAt: Duration
     private var snapshotAt: Duration
     private var snapshotVersion: UInt64
+    /// The one that is being made.
+    private var snapshot: SnapshotStream?
+    /// What is to be copied of it for events that were learned.
+    private var snapshotBytesDue = 0
     /// Drift asks for a snapshot; one that is under way puts it off to a later version.
     private var isDriftOwed = false
     private var letters: [DeadLetter] = []
@@ -45,9 +52,12 @@ final class Learning {
         if mustCut, !run.cuts.waitForRoom(timeout: wait) { return !run.cuts.isClosed }
         let remaining = interval - (run.clock.now - cutAt)
         let isWaiting = machine.pendingEvents > 0 && run.cuts.hasRoom
-        let source = run.filled.pop(timeout: min(wait, isWaiting ? max(remaining, .zero) : .milliseconds(50)))
+        let quiet = isWaiting ? max(remaining, .zero) : .milliseconds(50)
+        let copying: Duration = snapshot.map { $0.hasRoom ? .zero : .milliseconds(2) } ?? wait
+        let source = run.filled.pop(timeout: min(wait, quiet, copying))
         if let source { try apply(source) }
         let isOver = source == nil && run.filled.isFinished
+        advanceSnapshot(isIdle: source == nil, isOver: isOver)
         if machine.pendingEvents > 0 {
             try cutIfDue(isOver: isOver)
         } else {
@@ -66,6 +76,7 @@ final class Learning {
                 return commands
             }) { try machine.apply(command) }
             try machine.apply(batch.examples, partition: batch.partition, next: batch.next)
+            snapshotBytesDue += batch.examples.count * Self.snapshotBytesAnEvent
             newest = max(newest, batch.newestMilliseconds)
             let refused = batch.deadLetters
             letters += refused
@@ -100,9 +111,7 @@ final class Learning {
             publishedVersion = sealed.version
         }
         if let snapshotReason, claimSnapshot(isLast: snapshotReason == "stop") {
-            item.snapshot = (try machine.encode(), snapshotReason)
-            snapshotAt = run.clock.now
-            snapshotVersion = sealed.version
+            item.snapshot = (try beginSnapshot(isLast: snapshotReason == "stop"), snapshotReason)
             isDriftOwed = false
             run.isSnapshotOwedToLog.store(false, ordering: .relaxed)
         }
@@ -127,16 +136,49 @@ final class Learning {
         let isOwedToLog = run.isSnapshotOwedToLog.load(ordering: .relaxed) && run.cuts.hasRoom
         if isOver || isOwedToLog, machine.pendingIsEmpty, machine.version > snapshotVersion, claimSnapshot(isLast: isOver) {
             var item = RecordItem()
-            item.snapshot = (try machine.encode(), isOver ? "stop" : "log")
-            snapshotAt = run.clock.now
-            snapshotVersion = machine.version
+            item.snapshot = (try beginSnapshot(isLast: isOver), isOver ? "stop" : "log")
             run.isSnapshotOwedToLog.store(false, ordering: .relaxed)
             run.cuts.push(item)
         }
     }
 
-    /// One snapshot is under way at a time, for each holds the whole state; the last one queues behind it.
+    // MARK: Snapshots
+
+    /// One snapshot is under way at a time, for each may hold the whole state; the last one queues behind it.
     private func claimSnapshot(isLast: Bool) -> Bool { !run.snapshotUnderWay.exchange(true, ordering: .relaxed) || isLast }
+
+    /// A snapshot of the version just cut. Nothing is learned beside the last one: it is there at once.
+    private func beginSnapshot(isLast: Bool) throws -> SnapshotStream {
+        snapshotAt = run.clock.now
+        snapshotVersion = machine.version
+        if isLast { return try SnapshotStream(of: machine) }
+        let stream = SnapshotStream()
+        try machine.beginSnapshot { stream.push($0) }
+        snapshot = stream
+        snapshotBytesDue = 0
+        return stream
+    }
+
+    private func advanceSnapshot(isIdle: Bool, isOver: Bool) {
+        guard let snapshot else { return }
+        if isOver || snapshot.isCancelled || run.cuts.isClosed {
+            // Over, and not whole: the last snapshot, which is of a later state or this one, is taken in its place.
+            snapshotVersion = isOver ? 0 : snapshotVersion
+            return cancelSnapshot()
+        }
+        if isIdle { snapshotBytesDue = max(snapshotBytesDue, Self.snapshotBytesWhenIdle) }
+        guard snapshotBytesDue >= StateCapture.regionBytes, snapshot.hasRoom else { return }
+        // What was due while there was no room is not made up for: that would be a pause.
+        if machine.advanceSnapshot(bytes: min(snapshotBytesDue, Self.snapshotBytesWhenIdle)) { self.snapshot = nil }
+        snapshotBytesDue = 0
+    }
+
+    /// Gives the one up that is being made.
+    func cancelSnapshot() {
+        machine.cancelSnapshot()
+        snapshot?.cancel()
+        snapshot = nil
+    }
 
     private func job(_ hash: ImageHash) -> PublicationJob {
         publisher.underWay.wrappingIncrement(ordering: .relaxed)

@@ -14,7 +14,7 @@ struct RecordItem: Sendable {
     var deadLetters: [DeadLetter] = []
     var publication: PublicationJob?
     /// The whole state, and why it is stored.
-    var snapshot: (state: [UInt8], reason: String)?
+    var snapshot: (state: SnapshotStream, reason: String)?
     var newestEventMilliseconds: Int64 = 0
 }
 

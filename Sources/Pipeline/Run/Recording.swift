@@ -52,7 +52,7 @@ final class Recording {
         }
         // Recovery begins from a snapshot only when the history knows that the dead letters up to it have left.
         if item.sealed == nil, item.snapshot != nil { try recorder.finish() }
-        if let snapshot = item.snapshot { run.snapshots.push((version, snapshot.state, snapshot.reason)) }
+        if let snapshot = item.snapshot, !run.snapshots.push((version, snapshot.state, snapshot.reason)) { snapshot.state.cancel() }
         if let job = item.publication { run.publications.push(job) }
         return true
     }
@@ -118,7 +118,10 @@ extension LearnerRun {
         logWatch.step()
         try collecting.step()
         guard let (version, state, reason) = snapshots.pop(timeout: wait) else { return true }
-        defer { snapshotUnderWay.store(false, ordering: .relaxed) }
+        defer {
+            state.cancel()
+            snapshotUnderWay.store(false, ordering: .relaxed)
+        }
         do {
             let ledger = try surroundings.ledger("snapshot")
             defer { ledger.close() }
@@ -133,6 +136,8 @@ extension LearnerRun {
             }
         } catch let error as StoreError where error.kind == .leaseLost {
             throw error
+        } catch is CancellationError {
+            logger.debug("the snapshot of version \(version) was given up for a later one")
         } catch {
             // A snapshot is a cache: without it recovery only takes longer.
             logger.warning("the snapshot of version \(version): \(error); the next one is tried in its turn")

@@ -28,7 +28,7 @@ package protocol Ledger: AnyObject {
     /// Newest first.
     func snapshots(on chain: Chain) throws -> [UInt64]
     func readSnapshot(version: UInt64) throws -> [UInt8]
-    func writeSnapshot(_ state: [UInt8], version: UInt64, reason: String, epoch: Int64) throws
+    func writeSnapshot(_ state: SnapshotStream, version: UInt64, reason: String, epoch: Int64) throws
 
     func hasRequests() throws -> Bool
     func nextRequest() throws -> OperatorRequest?

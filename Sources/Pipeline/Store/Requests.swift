@@ -8,6 +8,11 @@ import PostgresClient
 public struct OperatorRequest: Sendable {
     public var id: Int64
     public var exclusion: Exclusion
+
+    package init(id: Int64, exclusion: Exclusion) {
+        self.id = id
+        self.exclusion = exclusion
+    }
 }
 
 /// What became of a request.

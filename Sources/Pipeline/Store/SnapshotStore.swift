@@ -11,11 +11,13 @@ extension Store {
     private static let snapshotTimeout = Duration.seconds(600)
     private static let stateBytesMaximum = 64 << 30
 
-    /// Stores the state of a recorded version.
-    package func writeSnapshot(_ state: [UInt8], version: UInt64, reason: String, epoch: Int64) throws {
+    /// Stores the state of a recorded version as it comes.
+    package func writeSnapshot(_ state: SnapshotStream, version: UInt64, reason: String, epoch: Int64) throws {
         let row: [PGValue] = [.text(pipeline), .int(Int64(version))]
+        var bytes = 0
         var storedBytes = 0
         var chunks = 0
+        var hash = SHA256()
         try connection.transaction(timeout: Self.snapshotTimeout) { connection in
             // COPY takes no ON CONFLICT: the same version again replaces what is there.
             _ = try connection.execute(
@@ -23,16 +25,17 @@ extension Store {
             _ = try connection.copyIn(
                 "COPY freshet.snapshot_chunks (pipeline, version, chunk, bytes, data) FROM STDIN BINARY", timeout: Self.snapshotTimeout
             ) { writer in
-                try state.withUnsafeBytes { state in
-                    for start in stride(from: 0, to: state.count, by: Self.chunkBytes) {
-                        let chunk = UnsafeRawBufferPointer(rebasing: state[start..<min(start + Self.chunkBytes, state.count)])
+                while let chunk = try state.next(Self.chunkBytes) {
+                    try chunk.withUnsafeBytes { chunk in
+                        hash.update(bufferPointer: chunk)
                         let compressed = try Zstd.compress(chunk)
                         try compressed.withUnsafeBytes {
                             try writer.row(row + [.int(Int64(chunks)), .int(Int64(chunk.count))], bytes: $0)
                         }
                         storedBytes += compressed.count
-                        chunks += 1
                     }
+                    bytes += chunk.count
+                    chunks += 1
                 }
             }
             // Only now, for it locks the row to the end: versions are recorded and the lease is renewed while the state is written.
@@ -46,7 +49,7 @@ extension Store {
                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
                 """,
                 row + [
-                    .text(reason), .int(Int64(state.count)), .int(Int64(storedBytes)), .int(Int64(chunks)), .text(Self.sha256(state)),
+                    .text(reason), .int(Int64(bytes)), .int(Int64(storedBytes)), .int(Int64(chunks)), .text(Self.hexadecimal(hash.finalize())),
                     .int(Int64(StateMachine.format)),
                 ], timeout: Self.timeout)
         }
@@ -73,15 +76,13 @@ extension Store {
         guard (0...Self.stateBytesMaximum).contains(size) else { throw damaged("a size of \(size) bytes") }
         var state: [UInt8] = []
         state.reserveCapacity(size)
-        // COPY takes no parameters: a pipeline's name is [a-z0-9_-] by its definition, and the version is a number.
-        guard pipeline.utf8.allSatisfy({ $0 != UInt8(ascii: "'") && $0 != UInt8(ascii: "\\") }) else {
-            throw StoreError(.missing, "a pipeline cannot be called \(pipeline)")
-        }
+        // COPY takes no parameters, but it sees the session's settings.
+        _ = try connection.query("SELECT set_config('freshet.pipeline', $1, false)", [.text(pipeline)], timeout: Self.timeout)
         var chunks = 0
         try connection.copyOut(
             """
-            COPY (SELECT chunk, bytes, data FROM freshet.snapshot_chunks WHERE pipeline = '\(pipeline)' AND version = \(version)
-            ORDER BY chunk) TO STDOUT BINARY
+            COPY (SELECT chunk, bytes, data FROM freshet.snapshot_chunks WHERE pipeline = current_setting('freshet.pipeline')
+            AND version = \(version) ORDER BY chunk) TO STDOUT BINARY
             """, timeout: Self.snapshotTimeout
         ) { row in
             let bytes = Int(try row.int(1))
@@ -95,8 +96,10 @@ extension Store {
         return state
     }
 
-    static func sha256(_ bytes: [UInt8]) -> String {
-        SHA256.hash(data: bytes).map { byte in
+    static func sha256(_ bytes: [UInt8]) -> String { hexadecimal(SHA256.hash(data: bytes)) }
+
+    private static func hexadecimal(_ digest: SHA256.Digest) -> String {
+        digest.map { byte in
             let digits = String(byte, radix: 16)
             return digits.count == 1 ? "0" + digits : digits
         }.joined()

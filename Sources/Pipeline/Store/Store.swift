@@ -34,9 +34,13 @@ public struct RecordedVersion: Sendable {
     public var positions: [PartitionStart]
 
     package init(
-        version: UInt64, semantics: Int, learningHash: String, entries: [Entry], hashes: VersionHashes, positions: [PartitionStart]
+        version: UInt64, lineage: UInt32, parent: UInt64, incarnation: UInt32, semantics: Int, learningHash: String, entries: [Entry],
+        hashes: VersionHashes, positions: [PartitionStart]
     ) {
         self.version = version
+        self.lineage = lineage
+        self.parent = parent
+        self.incarnation = incarnation
         self.semantics = semantics
         self.learningHash = learningHash
         self.entries = entries

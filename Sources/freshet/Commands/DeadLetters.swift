@@ -13,13 +13,13 @@ struct DeadLettersCommand: ParsableCommand {
 private struct DeadLetterOptions: ParsableArguments {
     @Option(help: ArgumentHelp("Only events refused for this reason.", valueName: "reason")) var reason: RefusalReason?
     @Option(help: "Only events of this partition.") var partition: Int32?
-    @Option(help: ArgumentHelp("Only events at these offsets, B not among them.", valueName: "A..B")) var offsets: OffsetRange?
+    @Option(help: ArgumentHelp("Only events at these offsets: A..B is A to B-1, A...B is A to B.", valueName: "A..B")) var offsets: OffsetRange?
     @Option(help: ArgumentHelp("Only events refused since then: a time such as 2026-05-01T12:00:00Z, or 90s, 30m, 2h, 7d ago.", valueName: "time"))
     var since: PastTime?
 
     var filter: DeadLetterFilter {
         DeadLetterFilter(
-            reason: reason?.rawValue, partition: partition, offsets: offsets?.range,
+            reason: reason?.rawValue, partition: partition, offsets: offsets.map { $0.first..<$0.next },
             sinceMilliseconds: since.map { Int64($0.date.timeIntervalSince1970 * 1000) })
     }
 
@@ -139,17 +139,6 @@ extension StoredDeadLetter {
 }
 
 extension RefusalReason: ExpressibleByArgument {}
-
-/// Offsets from A up to B, without B.
-struct OffsetRange: ExpressibleByArgument {
-    let range: Range<Int64>
-
-    init?(argument: String) {
-        let ends = argument.components(separatedBy: "..")
-        guard ends.count == 2, let first = Int64(ends[0]), let next = Int64(ends[1]), 0 <= first, first < next else { return nil }
-        range = first..<next
-    }
-}
 
 /// A time as ISO 8601 has it, or how long ago.
 struct PastTime: ExpressibleByArgument {

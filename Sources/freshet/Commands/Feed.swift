@@ -70,6 +70,6 @@ struct FeedCommand: ParsableCommand {
             _ = try consumer.partitionCount(of: kafka.topic, timeout: .seconds(10))
         } catch let error as KafkaError where error.isRetriable {
             throw Failure("\(error); are the brokers at \(kafka.brokers) up and within reach?")
-        } catch is KafkaError {}
+        } catch let error as KafkaError where error.name == "UNKNOWN_TOPIC_OR_PART" {}
     }
 }

@@ -11,6 +11,10 @@ struct MigrateCommand: ParsableCommand {
 
     func validate() throws {
         guard (pipeline == nil) != (postgres == nil) else { throw ValidationError("Give a pipeline file or --postgres URL.") }
+        // `ps` shows the command line to everyone on the machine.
+        if let postgres, PostgresConnection.holdsPassword(postgres) {
+            throw ValidationError("A password on the command line can be seen by others: leave it out and set PGPASSWORD, or give a pipeline file.")
+        }
     }
 
     private struct Result: Encodable { var applied: [Int] }

@@ -6,7 +6,9 @@ import PostgresClient
 
 /// Reading the pipeline files that a command names.
 func loadPipeline(_ path: String) throws -> PipelineDefinition {
-    try PipelineDefinition.load(path: path, bundledSchemas: Bundled.schemas)
+    // Not repeated: it may have a password in it.
+    if path.contains("://") { throw Failure("a URL stands where a pipeline's YAML file is wanted") }
+    return try PipelineDefinition.load(path: path, bundledSchemas: Bundled.schemas)
 }
 
 /// Asks a history whose tables may not be there.
@@ -53,11 +55,7 @@ struct LogOptions: ParsableArguments {
     @Option(help: ArgumentHelp("How much is logged to stderr: trace, debug, info, notice, warning, error.", valueName: "level"))
     var logLevel: LogLevel = .info
 
-    func logger(_ label: String) -> Logger {
-        var logger = Logger(label: label) { StreamLogHandler.standardError(label: $0) }
-        logger.logLevel = logLevel.level
-        return logger
-    }
+    func logger(_ label: String) -> Logger { stderrLogger(label, logLevel) }
 }
 
 enum LogLevel: String, ExpressibleByArgument, CaseIterable {

@@ -36,8 +36,7 @@ struct DemoCommand: AsyncParsableCommand {
             Foundation.exit(130)
         }
         defer { interruption.cancel() }
-        var logger = Logger(label: "freshet demo") { StreamLogHandler.standardError(label: $0) }
-        logger.logLevel = logLevel.level
+        let logger = stderrLogger("freshet demo", logLevel)
         let run = Demo(seconds: seconds, rate: rate, seed: seed, parts: parts, logger: logger)
         let result: DemoResult
         do {

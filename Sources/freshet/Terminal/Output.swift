@@ -9,12 +9,12 @@ enum Output {
         return encoder
     }()
 
-    static func line(_ text: String) { write(text + "\n", to: .standardOutput) }
+    static func line(_ text: String) { write(text.visible(keepsLines: true) + "\n", to: .standardOutput) }
 
     /// One object on one line.
-    static func json(_ value: some Encodable) throws { line(String(decoding: try encoder.encode(value), as: UTF8.self)) }
+    static func json(_ value: some Encodable) throws { write(String(decoding: try encoder.encode(value), as: UTF8.self) + "\n", to: .standardOutput) }
 
-    static func note(_ text: String) { write(text + "\n", to: .standardError) }
+    static func note(_ text: String) { write(text.visible(keepsLines: true) + "\n", to: .standardError) }
 
     /// Output that cannot be written is nothing that a command could report.
     static func write(_ text: String, to handle: FileHandle) { try? handle.write(contentsOf: Data(text.utf8)) }
@@ -36,7 +36,7 @@ struct TextTable {
         self.rightAligned = rightAligned
     }
 
-    mutating func add(_ row: [String]) { rows.append(row) }
+    mutating func add(_ row: [String]) { rows.append(row.map { $0.visible() }) }
 
     var text: String {
         let widths = (rows.first ?? []).indices.map { column in rows.map { $0[column].count }.max() ?? 0 }

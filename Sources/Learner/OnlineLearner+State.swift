@@ -1,0 +1,103 @@
+// A learner's state as bytes: the large table of slots, the small tables, the resident blocks, what is accumulated. There is one way of writing it, a
+// capture, which learning may go on beside.
+
+import CIntrinsics
+import Model
+import Records
+
+extension OnlineLearner {
+    private var small: [UnsafeMutableRawBufferPointer] { body.tables + [image.moments.mutableBytes, image.mixture.mutableBytes] }
+
+    /// Bytes that the state takes at most, what was accumulated aside.
+    public var encodedSize: Int {
+        (small + [body.slots]).reduce(image.blockBytes.count) { $0 + $1.count } * 65 / 64 + (small.count + 2) * 16
+    }
+
+    /// A capture of the present state: masters, optimizer state, moments, mixture and resident blocks. It is good until the next event is learned,
+    /// unless it is the one that `startCapture` made.
+    ///
+    /// - Parameters:
+    ///   - head: what is written before.
+    ///   - emit: gets the pieces, when the capture advances.
+    public func capture(head: [StateCapture.Part], emit: @escaping (CapturePiece) -> Void) -> StateCapture {
+        var middle = ByteWriter()
+        for table in small { middle.append(sparse: UnsafeRawBufferPointer(table)) }
+        var end = ByteWriter()
+        body.accumulator?.encode(into: &end)
+        return StateCapture(
+            head + [.table(UnsafeRawBufferPointer(body.slots)), .bytes(middle.bytes), .table(image.blockBytes), .bytes(end.bytes)], emit: emit)
+    }
+
+    // MARK: While learning goes on
+
+    /// Whether a capture is under way.
+    public var isCapturing: Bool { capture != nil }
+
+    /// A capture that learning may go on beside: what it changes is saved before. One at a time.
+    public func startCapture(head: [StateCapture.Part], emit: @escaping (CapturePiece) -> Void) {
+        precondition(capture == nil, "one capture at a time")
+        let capture = capture(head: head, emit: emit)
+        image.saveBlocks(in: capture.tables[1])
+        let (slots, layout) = (capture.tables[0], image.layout)
+        // Every event touches the dense fields; and the step to come changes the weights that were accumulated, whoever's event completes it.
+        for (start, size) in zip(layout.denseStarts, layout.denseSizes) {
+            slots.save(bytes: start * featureBytes..<(start + size) * featureBytes)
+        }
+        body.accumulator?.forEachWeight { weight in
+            let size = featureBytes / layout.outputs
+            slots.save(bytes: weight * size..<(weight + 1) * size)
+        }
+        self.capture = capture
+    }
+
+    /// Copies about so many bytes, to be called between batches. True once all is copied, or when no capture is under way.
+    public func advanceCapture(bytes: Int) -> Bool {
+        guard let capture else { return true }
+        guard capture.advance(bytes: bytes) else { return false }
+        cancelCapture()
+        return true
+    }
+
+    public func cancelCapture() {
+        capture = nil
+        image.saveBlocks(in: nil)
+    }
+
+    private var featureBytes: Int { body.slots.count / image.layout.featureCount }
+
+    /// Saves the slots that a batch will change; the image's blocks are saved where they change.
+    func save(_ batch: ExampleBatch) {
+        guard let lines = capture?.tables[0] else { return }
+        let (featureBytes, start) = (featureBytes, UnsafeRawPointer(body.slots.baseAddress))
+        // Saving waits for memory, unless some lines are asked for before the first is read. This also brings them near for learning.
+        let waiting = 32
+        withUnsafeTemporaryAllocation(of: Int.self, capacity: waiting) { claimed in
+            var count = 0
+            for feature in batch.features {
+                let first = Int(feature.index) &* featureBytes
+                for line in first / 64...(first &+ featureBytes &- 1) / 64 where lines.claim(line) {
+                    if let start { freshet_prefetch(start + line &* 64) }
+                    claimed[count] = line
+                    count &+= 1
+                    guard count == waiting else { continue }
+                    for line in claimed { lines.store(line) }
+                    count = 0
+                }
+            }
+            for place in 0..<count { lines.store(claimed[place]) }
+        }
+    }
+
+    // MARK: Restoring
+
+    /// Takes over what a capture wrote behind its head; the sizes must be this learner's. Throws, and has changed nothing, where they are not.
+    public func restore(from reader: inout ByteReader) throws(FormatError) {
+        let tables = [body.slots] + small
+        var check = reader
+        for table in tables { try check.skipSparse(size: table.count) }
+        try check.skipSparse(size: image.blockBytes.count)
+        for table in tables { try reader.sparse(into: table) }
+        try image.restoreBlocks(from: &reader)
+        try body.accumulator?.restore(from: &reader, weights: image.layout.weightCount)
+    }
+}
