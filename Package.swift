@@ -80,6 +80,14 @@ let package = Package(
                 .product(name: "Crypto", package: "swift-crypto"),
             ],
             path: "Tests/Benchmarks", exclude: ["partial_fit.py"], swiftSettings: hot),
+        .target(
+            name: "Simulator",
+            dependencies: [
+                "TestSupport", "Pipeline", "Serving", "KafkaClient", "PostgresClient", "Model", "Records", "Learner",
+                .product(name: "Logging", package: "swift-log"),
+            ],
+            path: "Tests/Simulator"),
+        .executableTarget(name: "freshet-simulate", dependencies: ["Simulator"], path: "Tests/Simulate"),
         .testTarget(name: "KafkaClientTests", dependencies: ["TestSupport", "KafkaClient"]),
         .testTarget(name: "PostgresClientTests", dependencies: ["TestSupport", "PostgresClient"]),
         .testTarget(name: "RecordsTests", dependencies: ["TestSupport", "Records"]),
@@ -89,6 +97,7 @@ let package = Package(
         .testTarget(name: "DriftTests", dependencies: ["Drift"]),
         .testTarget(
             name: "PipelineTests", dependencies: ["TestSupport", "KafkaClient", "Pipeline", "Records", "Learner", "Model", "Drift"], exclude: ["Fixtures"]),
+        .testTarget(name: "SimulatorTests", dependencies: ["Simulator"]),
         .testTarget(
             name: "ServingTests",
             dependencies: [

@@ -127,8 +127,8 @@ package final class LearnerRun: @unchecked Sendable {
     /// Whether the step would find room for what it makes: without it, it would wait for another part.
     package func hasRoom(for step: Step) -> Bool {
         switch step {
-        case .reading: free.count > 0
-        case .learning: cuts.hasRoom
+        case .reading: free.count > 0 || free.isClosed
+        case .learning: cuts.hasRoom || cuts.isClosed
         case .recording: (publications.hasRoom || publications.isClosed) && (snapshots.hasRoom || snapshots.isClosed)
         case .publishing: true
         case .snapshotting: snapshots.first?.state.isWhole ?? true
