@@ -69,7 +69,7 @@ import Testing
                 try await Task.sleep(for: .milliseconds(900))
                 try broker.setUp()
             }
-            #expect(try await feed.wait() == 0)
+            try #require(try await feed.wait() == 0, "\(feed.standardError)")
             try await finish(loop, learner, 15_000, file)
         }
     }
