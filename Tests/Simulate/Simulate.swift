@@ -26,12 +26,15 @@ enum Simulate {
             let world = try World(seed: first &+ UInt64(index))
             if let violation = world.run() {
                 failed += 1
-                print(violation)
+                say(violation)
             }
-            if runs == 1 { print(world.summary) }
-            if (index + 1) % 1000 == 0 { print("\(index + 1) runs from seed \(first), \(failed) failed, \(ContinuousClock.now - began)") }
+            if runs == 1 { say(world.summary) }
+            if (index + 1) % 1000 == 0 { say("\(index + 1) runs from seed \(first), \(failed) failed, \(ContinuousClock.now - began)") }
         }
-        print("\(runs) runs from seed \(first), \(failed) failed")
+        say("\(runs) runs from seed \(first), \(failed) failed")
         exit(failed == 0 ? 0 : 1)
     }
+
+    /// At once, also into a file: what was found must not be lost when it is stopped.
+    private static func say(_ text: String) { FileHandle.standardOutput.write(Data((text + "\n").utf8)) }
 }

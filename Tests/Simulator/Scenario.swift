@@ -27,7 +27,7 @@ struct Scenario: Sendable {
 
     /// Parsing YAML takes longer than some runs: each definition is read once.
     private static let definitions: [Result<PipelineDefinition, any Error>] = [
-        (4, "{kind: adagrad, rate: 0.1}", 10, 0.1, 0.5), (5, "{kind: sgd, rate: 0.05}", 40, 1.0, 2.0), (6, "{kind: adagrad, rate: 0.2}", 3, 0.05, 5.0),
+        (4, "{kind: adagrad, rate: 0.1}", 10, 0.1, 0.5), (5, "{kind: sgd, rate: 0.005}", 40, 1.0, 2.0), (6, "{kind: adagrad, rate: 0.2}", 3, 0.05, 5.0),
         (4, "auto", 25, 0.5, 1.0), (5, "{kind: ftrl}", 1, 0.2, 10.0), (6, "{kind: adagrad, rate: 0.1}", 200, 3.0, 0.1),
     ].enumerated().map { index, parts in
         let (bits, optimizer, events, seconds, snapshot) = parts

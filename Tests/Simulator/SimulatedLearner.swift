@@ -219,10 +219,10 @@ final class SimulatedLearner: Participant {
     }
 }
 
-/// The world's time, as a process sees it. For a dead process all deadlines are over, so that its loops end.
+/// The world's time, as a process sees it. For a dead process it runs away, so that all deadlines pass and its loops end.
 private final class LifeClock: ShellClock, @unchecked Sendable {
     // `@unchecked Sendable`: a world runs in one thread.
-    private static let afterlife = Duration.seconds(1_000_000)
+    private var afterlife = Duration.zero
 
     private let life: LearnerLife
     private let learner: SimulatedLearner
@@ -232,7 +232,10 @@ private final class LifeClock: ShellClock, @unchecked Sendable {
         self.learner = learner
     }
 
-    var now: Duration { life.isAlive ? life.world.now : life.world.now + Self.afterlife }
+    var now: Duration {
+        if !life.isAlive { afterlife += .seconds(1000) }
+        return life.world.now + afterlife
+    }
     func sleep(_ duration: Duration) { learner.sleep(life, duration) }
 }
 

@@ -85,7 +85,7 @@ public final class World: @unchecked Sendable {
 
     /// Figures of a run, for the curious.
     public var summary: String {
-        "\(actionCount) actions, \(database.versions.count) versions, epoch \(database.epoch), \(producer.sent) events, "
+        "\(scenario.definition.learn.optimizer) loss \(database.versions.last?.metrics.total?.logloss ?? -1), \(actionCount) actions, \(database.versions.count) versions, epoch \(database.epoch), \(producer.sent) events, "
             + "\(nodes.reduce(0) { $0 + $1.swaps }) swaps, \(database.snapshots.count) snapshots, \(learners.reduce(0) { $0 + $1.crashes }) crashes"
     }
 
