@@ -28,6 +28,14 @@ extension OnlineLearner {
             head + [.table(UnsafeRawBufferPointer(body.slots)), .bytes(middle.bytes), .table(image.blockBytes), .bytes(end.bytes)], emit: emit)
     }
 
+    /// The whole present state.
+    public func encode(into writer: inout ByteWriter) {
+        // What a capture emits to outlives this call, so it cannot be the inout writer itself.
+        var (assembler, written) = (CaptureAssembler(), ByteWriter())
+        _ = capture(head: []) { _ = assembler.add($0, to: &written) }.advance(bytes: .max)
+        written.bytes.withUnsafeBytes { writer.append(raw: $0) }
+    }
+
     // MARK: While learning goes on
 
     /// Whether a capture is under way.

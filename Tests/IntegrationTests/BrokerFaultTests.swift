@@ -9,6 +9,8 @@ import Testing
 
     private func finish(_ loop: Loop, _ learner: ChildProcess, _ events: Int, _ file: String, holes: Int = 0) async throws {
         try await loop.untilRecorded(events, by: learner)
+        // From then on it takes signals.
+        _ = try await loop.port(of: learner)
         #expect(try await learner.terminate() == 0, "\(learner.standardError)")
         try await expectThePromise(loop, events: events, of: file, holes: holes)
     }
@@ -67,7 +69,7 @@ import Testing
                 try await Task.sleep(for: .milliseconds(900))
                 try broker.setUp()
             }
-            #expect(try await feed.wait() == 0)
+            try #require(try await feed.wait() == 0, "\(feed.standardError)")
             try await finish(loop, learner, 15_000, file)
         }
     }
@@ -163,19 +165,29 @@ import Testing
             try await loop.untilRecorded(2100, by: learner)
             try await feed(third, 0)
             try await loop.untilRecorded(2800, by: learner)
+            _ = try await loop.port(of: learner)
             #expect(try await learner.terminate() == 0, "\(learner.standardError)")
             try await expectThePromise(loop, events: 2800, partitions: 3)
         }
     }
 
-    /// Protects: a topic that is deleted and made again is another one, whether it is shorter or longer: a learner stops with one line that says so.
-    @Test(.enabled(if: TestTools.installed != nil, noTansu), arguments: [200, 2000])
-    func aTopicIsDeletedAndMadeAgain(_ events: Int) async throws {
+    /// Protects: a topic that is deleted and made again is another one, whether it is shorter or longer: a learner stops with one line that says so,
+    /// and goes on from the new topic's beginning where the pipeline's file allows it.
+    @Test(.enabled(if: TestTools.installed != nil, noTansu), arguments: [(200, true), (2000, false)])
+    func aTopicIsMadeAgain(_ events: Int, afterAKill: Bool) async throws { try await makeAgain(events, afterAKill: afterAKill) }
+
+    /// Recovery reads the old topic's runs from the new one, which is long enough: it stops, but speaks of bytes, and `on_gap: skip` does not help.
+    @Test(.enabled(if: TestTools.installed != nil, noTansu))
+    func aLongerTopicIsMadeAgainAfterAKill() async {
+        await withKnownIssue { try await makeAgain(2000, afterAKill: true) }
+    }
+
+    private func makeAgain(_ events: Int, afterAKill: Bool) async throws {
         try await Loop.with(.clicks, replacing: Loop.often, broker: .tansu) { loop in
             try await loop.freshet("feed", loop.file, try await loop.clicksFile(1000, seed: 1))
             let learner = try loop.learner()
             try await loop.untilRecorded(1000, by: learner)
-            learner.kill()
+            if afterAKill { learner.kill() } else { try await learner.terminate() }
             try await loop.deleteTopic("feedback.clicks")
             try await loop.createTopic("feedback.clicks", partitions: 1)
             try await loop.freshet("feed", loop.file, try await loop.clicksFile(events, seed: 2))
@@ -185,6 +197,17 @@ import Testing
             let connection = try loop.connect()
             defer { connection.close() }
             #expect(try Lineage.read(connection, pipeline: "clicks").events == 1000)
+
+            let text = try String(contentsOfFile: loop.file, encoding: .utf8)
+            try text.replacing("  start: earliest", with: "  on_gap: skip\n  start: earliest").write(toFile: loop.file, atomically: true, encoding: .utf8)
+            let last = try loop.learner()
+            try await until("the new topic is learned", state: { last.standardError }) {
+                if let status = last.exitStatus { throw TestFailure("the learner ended with \(status): \(last.standardError)") }
+                return try Lineage.read(connection, pipeline: "clicks").positions == [0: events]
+            }
+            _ = try await loop.port(of: last)
+            #expect(try await last.terminate() == 0, "\(last.standardError)")
+            #expect(try await loop.json("verify", loop.file)["equal"].bool == true)
         }
     }
 }

@@ -170,6 +170,8 @@ import Testing
                 }
                 #expect(try await feed.wait() == 0)
                 try await loop.untilRecorded(20_000, by: learner)
+                // From then on it takes signals.
+                _ = try await loop.port(of: learner)
                 #expect(try await learner.terminate() == 0, "\(learner.standardError)")
                 try await expectThePromise(loop, events: 20_000, of: file)
             }

@@ -124,12 +124,3 @@ struct LogisticStream {
 
     mutating func events(_ count: Int, from offset: Int = 0) -> [Event] { (0..<count).map { next(offset + $0) } }
 }
-
-extension OnlineLearner {
-    /// Its whole state.
-    func encode(into writer: inout ByteWriter) {
-        var (assembler, written) = (CaptureAssembler(), ByteWriter())
-        _ = capture(head: []) { _ = assembler.add($0, to: &written) }.advance(bytes: .max)
-        written.bytes.withUnsafeBytes { writer.append(raw: $0) }
-    }
-}

@@ -1,8 +1,7 @@
 import KafkaClient
+import Pipeline
 import Records
 import Testing
-
-@testable import Pipeline
 
 @Suite("Dead letters")
 struct DeadLetterTests {

@@ -1,6 +1,5 @@
+import Pipeline
 import Testing
-
-@testable import Pipeline
 
 @Suite("Which versions can be rebuilt")
 struct RebuildMapTests {

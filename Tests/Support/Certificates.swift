@@ -51,13 +51,6 @@ public final class Certificates: Sendable {
     }
 }
 
-/// A TCP port of 127.0.0.1 that nobody uses at this moment.
-public func freePort() throws -> Int {
-    let listener = try LocalListener()
-    defer { listener.close() }
-    return listener.port
-}
-
 /// A listening socket on a free port of 127.0.0.1.
 public struct LocalListener: Sendable {
     public let descriptor: Int32

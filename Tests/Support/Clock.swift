@@ -8,13 +8,13 @@ public struct Clock: Sendable {
     public init(folder: String, library: String) throws {
         file = "\(folder)/clock"
         environment = [
-            "LD_PRELOAD": library, "FAKETIME_TIMESTAMP_FILE": file, "FAKETIME_CACHE_DURATION": "1", "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+            "LD_PRELOAD": library, "FAKETIME_TIMESTAMP_FILE": file, "FAKETIME_NO_CACHE": "1", "FAKETIME_DONT_FAKE_MONOTONIC": "1",
             "DONT_FAKE_MONOTONIC": "1",
         ]
         try set(hours: 0)
     }
 
-    /// The programs see, within a second, so many hours more than there are.
+    /// The programs see so many hours more than there are.
     public func set(hours: Int) throws {
         try "\(hours < 0 ? "-" : "+")\(abs(hours))h\n".write(toFile: file, atomically: true, encoding: .utf8)
         chmod(file, 0o644)

@@ -28,9 +28,8 @@ public final class Proxy: Sendable {
 
     public init(to target: Target) throws {
         self.target = target
-        listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
-        port = try bindToLoopback(listener)
-        guard listen(listener, 64) == 0 else { throw TestFailure("listen: \(String(cString: strerror(errno)))") }
+        let local = try LocalListener()
+        (listener, port) = (local.descriptor, local.port)
         Thread.detachNewThread { [self] in accepting() }
     }
 

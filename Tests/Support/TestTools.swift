@@ -31,26 +31,3 @@ public struct TestTools: Sendable {
         return folders.map { "\($0)/faketime/libfaketimeMT.so.1" }.first { FileManager.default.fileExists(atPath: $0) }
     }()
 }
-
-/// A TCP port of the loopback interface that is free now. Another process may take it before it is used.
-public func freePort() throws -> Int {
-    let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
-    guard descriptor >= 0 else { throw TestFailure("no socket: \(String(cString: strerror(errno)))") }
-    defer { close(descriptor) }
-    return try bindToLoopback(descriptor)
-}
-
-/// Binds a socket to a port of the system's choice.
-func bindToLoopback(_ descriptor: Int32) throws -> Int {
-    var address = sockaddr_in()
-    address.sin_family = sa_family_t(AF_INET)
-    address.sin_addr.s_addr = UInt32(0x7f00_0001).bigEndian
-    var length = socklen_t(MemoryLayout<sockaddr_in>.size)
-    let status = withUnsafeMutablePointer(to: &address) { pointer in
-        pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-            bind(descriptor, $0, length) == 0 ? getsockname(descriptor, $0, &length) : -1
-        }
-    }
-    guard status == 0 else { throw TestFailure("no port: \(String(cString: strerror(errno)))") }
-    return Int(UInt16(bigEndian: address.sin_port))
-}

@@ -101,19 +101,19 @@ public func replayDeadLetters(
 private struct Enough: Error {}
 
 /// Keeps the newest letters while a topic goes by.
-struct NewestLetters {
-    let limit: Int
+package struct NewestLetters {
+    private let limit: Int
     private var kept: [StoredDeadLetter] = []
 
-    init(limit: Int) { self.limit = limit }
+    package init(limit: Int) { self.limit = limit }
 
-    mutating func add(_ letter: StoredDeadLetter) {
+    package mutating func add(_ letter: StoredDeadLetter) {
         kept.append(letter)
         if kept.count >= 2 * limit + 1000 { kept = letters.reversed() }
     }
 
     /// The newest first, the newest copy of each.
-    var letters: [StoredDeadLetter] {
+    package var letters: [StoredDeadLetter] {
         var seen: Set<DeadLetterPosition> = []
         let sorted = kept.enumerated().sorted {
             ($0.element.timestampMilliseconds ?? 0, $0.offset) > ($1.element.timestampMilliseconds ?? 0, $1.offset)

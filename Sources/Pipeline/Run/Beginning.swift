@@ -19,7 +19,7 @@ final class Beginning {
     private var deadLetters: [(version: UInt64, letter: DeadLetter)] = []
     /// The old runs cannot be replayed: without a snapshot the next start would have nothing.
     private var needsSnapshot = false
-    /// Of the topic since this program runs: what was read before does not count.
+    /// A new lineage was asked for, and is not recorded yet.
     private var isNew = false
 
     init(_ run: LearnerRun, _ ledger: any Ledger) throws {

@@ -57,15 +57,24 @@ final class SourceBatch: @unchecked Sendable {
 }
 
 /// An event that was refused, kept with the reason.
-struct DeadLetter: Sendable {
-    var partition: Int32
-    var offset: Int64
-    var refusal: Refusal
+package struct DeadLetter: Sendable {
+    package var partition: Int32
+    package var offset: Int64
+    package var refusal: Refusal
     /// The event as it was; nil for a tombstone.
-    var value: [UInt8]?
+    package var value: [UInt8]?
     /// The event's key and headers; not of events that only learning found to be wrong.
-    var key: [UInt8]?
-    var headers: [KafkaHeader] = []
+    package var key: [UInt8]?
+    package var headers: [KafkaHeader] = []
+
+    package init(partition: Int32, offset: Int64, refusal: Refusal, value: [UInt8]?, key: [UInt8]? = nil, headers: [KafkaHeader] = []) {
+        self.partition = partition
+        self.offset = offset
+        self.refusal = refusal
+        self.value = value
+        self.key = key
+        self.headers = headers
+    }
 }
 
 /// The recorded order and the log do not agree.

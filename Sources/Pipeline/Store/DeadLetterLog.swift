@@ -11,8 +11,16 @@ package struct DeadLetterCount: Sendable, Equatable {
     package var firstOffset: Int64
     package var lastOffset: Int64
 
+    package init(partition: Int32, reason: String, count: Int64, firstOffset: Int64, lastOffset: Int64) {
+        self.partition = partition
+        self.reason = reason
+        self.count = count
+        self.firstOffset = firstOffset
+        self.lastOffset = lastOffset
+    }
+
     /// By ascending partition and reason.
-    static func tally(_ letters: [DeadLetter]) -> [DeadLetterCount] {
+    package static func tally(_ letters: [DeadLetter]) -> [DeadLetterCount] {
         var counts: [DeadLetterCount] = []
         for letter in letters {
             let reason = letter.refusal.reason.rawValue
@@ -62,7 +70,7 @@ public struct DeadLetterFilter: Sendable {
         self.sinceMilliseconds = sinceMilliseconds
     }
 
-    func admits(_ letter: StoredDeadLetter) -> Bool {
+    package func admits(_ letter: StoredDeadLetter) -> Bool {
         reason.map { $0 == letter.reason } ?? true && partition.map { $0 == letter.partition } ?? true
             && offsets.map { $0.contains(letter.offset) } ?? true
             && sinceMilliseconds.map { $0 <= letter.timestampMilliseconds ?? .max } ?? true

@@ -67,13 +67,13 @@ public struct StoredDeadLetter: Sendable {
 
 extension DeadLetter {
     /// Longer events are cut off, for a broker takes messages of some 8 MiB at most.
-    static let valueBytesMaximum = 7 << 20
+    package static let valueBytesMaximum = 7 << 20
 
     /// Only of an event with a fault: duplicates and excluded events are refused without leaving a letter.
-    var leaves: Bool { refusal.reason.isFault }
+    package var leaves: Bool { refusal.reason.isFault }
 
     /// As it is sent. `StoredDeadLetter` reads it back.
-    func message(pipeline: String, topic: String, version: UInt64) -> (key: [UInt8], value: [UInt8]?, headers: [KafkaHeader]) {
+    package func message(pipeline: String, topic: String, version: UInt64) -> (key: [UInt8], value: [UInt8]?, headers: [KafkaHeader]) {
         var headers = self.headers.filter { !$0.name.hasPrefix(StoredDeadLetter.prefix) || $0.name == StoredDeadLetter.replayedFromHeader }
         func add(_ name: String, _ value: some Sequence<UInt8>) {
             headers.append(KafkaHeader(name: StoredDeadLetter.prefix + name, value: Array(value)))
