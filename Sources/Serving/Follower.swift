@@ -110,6 +110,11 @@ package struct Follower: Sendable {
 
     private mutating func notice(_ publication: Publication) -> Action {
         guard let position, !needsImage else { return .ignore(reason: "notice \(publication.sequence) comes while a whole image is awaited") }
+        // What an earlier learner sent and never recorded has numbers that the next one gives again: its first notice, by whatever number, says where
+        // its own publications begin.
+        if publication.epoch > position.epoch, publication.sequence < position.sequence {
+            return breakOff("a newer learner begins at publication \(publication.sequence), the node holds \(position.sequence) of the one before")
+        }
         return repetition(of: publication, position) ?? breakOff("publication \(publication.sequence) is to be had as a whole image only")
     }
 

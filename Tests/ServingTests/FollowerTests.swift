@@ -172,6 +172,15 @@ import Testing
         #expect(follower.position == Position(epoch: 2, sequence: 11, hash: hash(11)))
     }
 
+    @Test("a newer learner that begins behind what the node holds is followed at once, not when its numbers have come as far")
+    func newerLearnerBehind() {
+        var follower = following(10)
+        take(patch(11, hash: ImageHash(value: 5)), &follower)
+        #expect(isResync(take(publication(9, epoch: 2, .notice), &follower)))
+        #expect(take(image(9, epoch: 2), &follower) == .loadImage)
+        #expect(take(patch(10, epoch: 2), &follower) == .applyPatch)
+    }
+
     @Test("another definition of the pipeline is refused, and says so")
     func otherMeaning() {
         var follower = following(10)
