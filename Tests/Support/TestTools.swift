@@ -31,3 +31,10 @@ public struct TestTools: Sendable {
         return folders.map { "\($0)/faketime/libfaketimeMT.so.1" }.first { FileManager.default.fileExists(atPath: $0) }
     }()
 }
+
+/// A TCP port of 127.0.0.1 that nobody uses at this moment.
+public func freePort() throws -> Int {
+    let listener = try LocalListener()
+    defer { listener.close() }
+    return listener.port
+}
