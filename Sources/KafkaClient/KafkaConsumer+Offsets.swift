@@ -67,14 +67,14 @@ extension KafkaConsumer {
     }
 
     /// Calls `ask` until it succeeds, it fails for good, or the time is over; in slices, so that `close` is not held up by a question.
-    /// A certificate or a password that is refused shows only as brokers that cannot be reached, and its reason where failures go.
+    /// A certificate or a password that is refused shows only as brokers that cannot be reached; the reason is among the events.
     private func retrying<Answer>(_ timeout: Duration, _ ask: (OpaquePointer, Int32) throws -> Answer) throws -> Answer {
         let deadline = ContinuousClock.now.advanced(by: timeout)
         while true {
             do {
                 return try handle.use { try ask($0, min(1000, deadline.remaining.milliseconds)) }
             } catch let error as KafkaError where error.isRetriable {
-                if let failure = handle.callbacks.takeFailure() { throw failure }
+                try pollEvents()
                 guard deadline.remaining > .zero else { throw error }
                 usleep(10_000)
             }

@@ -87,8 +87,8 @@ import Testing
         .init("  label", "  start: yesterday\n  label", "4:10: source.start must be earliest, latest, a time with its zone such as 2026-01-31T06:00:00Z, or milliseconds since 1970; found the text `yesterday`"),
         .init("  label", "  start: 2026-01-31T06:00:00\n  label", "4:10: source.start must be earliest, latest, a time with its zone such as 2026-01-31T06:00:00Z, or milliseconds since 1970; found the text `2026-01-31T06:00:00`"),
         .init("  label", "  start: 1767225600\n  label", "4:10: source.start: `1767225600` looks like seconds since 1970; write milliseconds: `start: 1767225600000`"),
-        .init(adding: "store: {postgres: \"${A B}\"}", "7:19: store.postgres: `${A B}` is not a reference: write `${NAME}` or `${NAME:-default}`, or `$$` for a dollar"),
-        .init(adding: "store: {postgres: \"${A:-${B}}\"}", "7:19: store.postgres: `${A:-${B}` has a reference inside its default, which is not supported"),
+        .init(adding: "store: {postgres: \"${A B}\"}", "7:19: store.postgres: a `${` in it begins no reference: write `${NAME}` or `${NAME:-default}`, or `$$` for a dollar"),
+        .init(adding: "store: {postgres: \"${A:-${B}}\"}", "7:19: store.postgres: a `${` in it begins no reference: write `${NAME}` or `${NAME:-default}`, or `$$` for a dollar"),
         .init(adding: "store: {postgres: 5}", "7:19: store.postgres must be text (in quotes), for example `postgres: \"${DATABASE_URL}\"`"),
     ]
 

@@ -113,7 +113,7 @@ import Testing
         #expect(
             RefusalReason.allCases.map(\.rawValue) == [
                 "tombstone", "empty", "too_large", "malformed_json", "too_many_features", "duplicate_key", "not_an_object", "wrong_type", "out_of_range",
-                "unknown_field", "missing_label", "label_out_of_domain", "schema_violation", "not_finite", "duplicate",
+                "unknown_field", "missing_label", "label_out_of_domain", "schema_violation", "not_finite", "duplicate", "excluded",
             ])
     }
 }

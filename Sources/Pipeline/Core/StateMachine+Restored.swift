@@ -9,10 +9,11 @@ extension StateMachine {
 
     /// Throws unless what was restored is a state that events could have led to, as far as later arithmetic depends on it.
     func checkRestored() throws(FormatError) {
-        guard ([version, learned, refused, unknownFields] + refusedByReason).allSatisfy({ $0 <= Self.eventsMaximum }) else {
+        guard ([version, learned, refused, unknownFields, absent, lost] + refusedByReason).allSatisfy({ $0 <= Self.eventsMaximum }) else {
             throw FormatError("a snapshot that counts more than 2^60 events")
         }
         guard positions.values.allSatisfy({ $0 >= 0 && $0 <= Int64(Self.eventsMaximum) }) else { throw FormatError("a snapshot at an impossible offset") }
+        guard tails.values.allSatisfy({ $0.offset >= 0 && $0.offset <= Int64(Self.eventsMaximum) }) else { throw FormatError("a snapshot with an impossible last event") }
         let head = learner.image.head
         let moments = head.moments.flatMap { [$0.count, $0.mean, $0.squares] }
         guard moments.allSatisfy(\.isFinite), head.moments.allSatisfy({ $0.count >= 0 && $0.squares >= 0 }), head.mixture.allSatisfy(\.isFinite) else {

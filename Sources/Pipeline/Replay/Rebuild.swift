@@ -42,11 +42,12 @@ struct Rebuild {
             for target in try pass.next() {
                 guard !isCancelled() else { throw ReplayError("stopped at version \(pass.machine.version) of \(version)") }
                 pass.isCollecting = target.version > collectAfter
+                var miscounted: ReplayError?
                 for entry in target.entries {
                     do {
                         let (run, learned, refused) = try pass.apply(entry, of: target.version)
                         guard let run, (learned, refused) != (Int(run.learned), Int(run.refused)) else { continue }
-                        throw ReplayError(
+                        miscounted = miscounted ?? ReplayError(
                             "version \(target.version), partition \(run.partition), offsets \(run.first)..<\(run.next): "
                                 + "\(run.learned) learned and \(run.refused) refused then, \(learned) and \(refused) now", isContradiction: true)
                     } catch let gap as GapError where stopsAtGap {
@@ -54,7 +55,9 @@ struct Rebuild {
                         return pass.result
                     }
                 }
+                // Other bytes explain other counts, and say more.
                 try compare(pass.machine.cut(version: target.version, lineage: target.lineage).hashes, with: target)
+                if let miscounted { throw miscounted }
                 progress(target.version)
             }
         }
@@ -68,7 +71,8 @@ struct Rebuild {
         guard rebuilt.input == target.hashes.input else {
             throw ReplayError(
                 "version \(target.version) of \(definition.name): the log does not hold the bytes that were learned then "
-                    + "(hash of the input \(hex(target.hashes.input)) recorded, \(hex(rebuilt.input)) now)", isContradiction: true)
+                    + "(hash of the input \(hex(target.hashes.input)) recorded, \(hex(rebuilt.input)) now)", isContradiction: true,
+                otherInput: target.entries.lazy.compactMap { if case .run(let run) = $0 { run } else { nil } }.first.map { (target.parent, $0) })
         }
         throw ReplayError(
             "version \(target.version) of \(definition.name): the same bytes lead to another state "

@@ -85,7 +85,27 @@ final class Beginning {
     }
 
     private func rebuild(snapshotLimit: UInt64) throws -> Rebuild.Result {
-        try replay(ingest, stopsAtGap: true).run(to: head, snapshotLimit: snapshotLimit, collectAfter: snapshotLimit < head ? snapshotLimit : .max)
+        func rebuild(to version: UInt64) throws -> Rebuild.Result {
+            try replay(ingest, stopsAtGap: true)
+                .run(to: version, snapshotLimit: min(snapshotLimit, version), collectAfter: snapshotLimit < version ? snapshotLimit : .max)
+        }
+        do {
+            return try rebuild(to: head)
+        } catch let error as ReplayError {
+            // Another topic of the same name has taken the place of what was learned; nothing of it may stay in the state.
+            guard let (agreed, run) = error.otherInput else { throw error }
+            let gap = GapError(
+                topic: ingest.topic, partition: run.partition, position: run.first,
+                kind: .recreated("the events behind version \(agreed) are others than those that were learned"))
+            guard self.run.definition.source.onGap == .skip else {
+                try ledger.record(gap)
+                throw gap
+            }
+            try replaceIngest()
+            var result = try rebuild(to: agreed)
+            result.gaps = [gap]
+            return result
+        }
     }
 
     private func replay(_ ingest: Ingest, stopsAtGap: Bool = false) -> Rebuild {

@@ -82,9 +82,12 @@ public struct ReplayError: Error, CustomStringConvertible, Sendable {
     public let description: String
     /// What was rebuilt is not what was recorded; else it could not be rebuilt.
     let isContradiction: Bool
-    init(_ description: String, isContradiction: Bool = false) {
+    /// The bytes of the log are others than then: up to this version they were the same, and this run was the next.
+    let otherInput: (after: UInt64, run: Run)?
+    init(_ description: String, isContradiction: Bool = false, otherInput: (after: UInt64, run: Run)? = nil) {
         self.description = description
         self.isContradiction = isContradiction
+        self.otherInput = otherInput
     }
 }
 
