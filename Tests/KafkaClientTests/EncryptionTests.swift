@@ -32,7 +32,8 @@ import Testing
 
         deinit {
             output.fileHandleForReading.readabilityHandler = nil
-            process.terminate()
+            // Not SIGTERM: it is blocked where the thread that started the process has it blocked.
+            kill(process.processIdentifier, SIGKILL)
             process.waitUntilExit()
         }
 
@@ -89,7 +90,7 @@ import Testing
         #expect(refused?.message.contains("ssl.key.location") == true && refused?.description.contains("hunter2") == false, "\(refused?.description ?? "")")
     }
 
-    /// A broker that knows one request, SaslHandshake: https://kafka.apache.org/protocol#sasl_handshake
+    /// A broker that knows two requests, ApiVersions and SaslHandshake: https://kafka.apache.org/protocol
     private final class SASLSocket: Sendable {
         let listener: LocalListener
         let mechanism = Mutex<String?>(nil)
@@ -128,14 +129,24 @@ import Testing
                 return buffer
             }
             func frame() -> [UInt8]? { bytes(4).flatMap { bytes($0.reduce(0) { $0 << 8 | Int($1) }) } }
+            func answer(_ request: [UInt8], _ code: Int16, _ items: [UInt8]) {
+                let code = UInt16(bitPattern: code)
+                let body = Array(request[4..<8]) + [UInt8(code >> 8), UInt8(code & 255)] + items
+                let bytes = [0, 0, 0, UInt8(body.count)] + body
+                _ = bytes.withUnsafeBytes { send(client, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL)) }
+            }
+            var request = frame()
+            // The client may ask first which requests there are: in a version that is refused, then in version 0.
+            while let asked = request, asked.count > 10, asked[1] == 18 {
+                let known: [UInt8] = [0, 0, 0, 2, 0, 17, 0, 0, 0, 0, 0, 18, 0, 0, 0, 0]
+                answer(asked, asked[3] == 0 ? 0 : 35, known)
+                request = frame()
+            }
             // Kind, version, correlation, client's name, and the mechanism's.
-            guard let request = frame(), request.count > 10, request[1] == 17 else { return }
+            guard let request, request.count > 10, request[1] == 17 else { return }
             let name = 10 + Int(request[9])
             mechanism.withLock { $0 = String(decoding: request[(name + 2)...], as: UTF8.self) }
-            let code = UInt16(bitPattern: error)
-            let body = Array(request[4..<8]) + [UInt8(code >> 8), UInt8(code & 255), 0, 0, 0, 1, 0, 5] + Array("PLAIN".utf8)
-            let answer = [0, 0, 0, UInt8(body.count)] + body
-            _ = answer.withUnsafeBytes { send(client, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL)) }
+            answer(request, error, [0, 0, 0, 1, 0, 5] + Array("PLAIN".utf8))
             if let sent = frame() { token.withLock { $0 = sent } }
         }
     }
