@@ -53,7 +53,10 @@ public final class FaultyPostgres: Sendable {
         }
         let initdb = try run(
             "initdb", ["-D", self.data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync", "--no-instructions", "--wal-segsize=1"])
-        guard try await initdb.wait() == 0 else { throw TestFailure("initdb: \(initdb.standardError)") }
+        guard try await initdb.wait() == 0 else {
+            defer { try? files.removeItem(atPath: folder) }
+            throw TestFailure("initdb: \(initdb.standardError)")
+        }
     }
 
     /// Where initdb and postgres are, as `PrivatePostgres` finds them on Debian.
