@@ -52,6 +52,15 @@ public struct PostgresError: Error, CustomStringConvertible, Sendable {
         if let query { text += " in: \(query)" }
         return text
     }
+    /// The database may come back: the same statement can succeed later.
+    public var isOutage: Bool {
+        switch kind {
+        case .connect, .timeout, .connectionLost, .commitOutcomeUnknown: true
+        // Shutting down, starting up, out of connections, out of disk or memory.
+        case .query: sqlState.map { $0.hasPrefix("57P") || $0.hasPrefix("53") || $0.hasPrefix("08") } ?? false
+        default: false
+        }
+    }
 }
 
 /// libpq's messages end in a line feed and may have several lines.

@@ -45,7 +45,7 @@ extension Integration {
                 try await fails("log", loop.file, with: ["DATABASE_URL"], environment: ["DATABASE_URL": ""])
                 try await fails("log", loop.file, with: ["connect"], environment: ["DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none"])
                 try await loop.freshet("migrate", loop.file)
-                try await fails("show", loop.file, "99", with: ["99"])
+                try await fails("show", loop.file, "99", with: ["no versions yet"])
                 try await fails("verify", loop.file, "--version", "99", with: ["no version"])
                 try await fails("run", loop.file, "--http", "127.0.0.1:0", with: ["127.0.0.1:1"], environment: ["KAFKA_BROKERS": "127.0.0.1:1"])
             }

@@ -60,6 +60,9 @@ extension Integration {
                     return letters.first { $0["offset"].int == 11 }
                 }
                 #expect(back["replayed_from"].string == "feedback.electricity/1/10")
+                // Those do not go round for ever.
+                let refusedAgain = try await loop.json("dead-letters", "replay", loop.file, "--partition", "1", "--offsets", "11...11")
+                #expect(refusedAgain["sent"].int == 0 && refusedAgain["refused_again"].int == 1)
                 let second = try await loop.json("dead-letters", "replay", loop.file, "--offsets", "10..11")
                 #expect(second["sent"].int == 0 && second["already_replayed"].int == 2)
 

@@ -75,6 +75,15 @@ extension Integration {
                     try loop.number("SELECT count(*) FROM freshet.publications WHERE kind = 'image' AND version >= \(result["version"].int ?? 0)") > 0
                 }
                 #expect(try await loop.json("verify", loop.file, "\(result["version"].int ?? 0)")["equal"].bool == true)
+                // Recovery begins with the fork, though no event comes any more.
+                #expect(try loop.number("SELECT count(*) FROM freshet.snapshots WHERE reason = 'fork' AND version = \(result["version"].int ?? 0)") == 1)
+                #expect(try await loop.json("doctor", loop.file)["snapshot_version"].int == result["version"].int)
+                for (partition, offsets, why) in [("0", "5100..5200", "excluded already"), ("7", "0..5", "partition 7 is not read")] {
+                    let refusal = try await loop.freshet(
+                        "exclude", loop.file, "--topic", "feedback.clicks", "--partition", partition, "--offsets", offsets, status: 1)
+                    #expect(refusal.contains(why), "\(refusal)")
+                }
+                #expect(try await loop.json("show", loop.file)["version"].int == result["version"].int)
                 // The old head is still what it was.
                 #expect(try await loop.json("verify", loop.file, "\(before["version"].int ?? 0)")["equal"].bool == true)
 
@@ -144,6 +153,19 @@ extension Integration {
                 for wrong in ["5..5", "7..3", "x..3", "3"] {
                     try await loop.freshet(call[0], call[1], call[2], call[3], call[4], call[5], call[6], wrong, status: 64)
                 }
+                // Without a learner a request waits, is told of, and can be taken back.
+                try await loop.freshet("feed", loop.file, try loop.write(try await loop.clicks(1000, seed: 2), to: "some.jsonl"))
+                let learner = try loop.learner()
+                try await loop.untilRead(1000, by: learner)
+                let second = try await loop.freshet("run", loop.file, "--http", "127.0.0.1:0", "--new-lineage", status: 1)
+                #expect(second.contains("another learner holds the lease"), "\(second)")
+                #expect(try await learner.terminate() == 0)
+                let request = try #require(
+                    try await loop.json("exclude", loop.file, "--topic", "feedback.clicks", "--partition", "0", "--offsets", "3..5", "--no-wait")["request"].int)
+                #expect(try await loop.freshet("doctor", loop.file).contains("1 wait for the learner: \(request) of"))
+                #expect(try await loop.json("exclude", loop.file, "--withdraw", "\(request)")["state"].string == "withdrawn")
+                #expect(try await loop.freshet("exclude", loop.file, "--withdraw", "\(request)", status: 1).contains("has no request"))
+                #expect(try loop.number("SELECT count(*) FROM freshet.requests") == 0)
             }
         }
     }

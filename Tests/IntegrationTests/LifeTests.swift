@@ -38,6 +38,19 @@ extension Integration {
             }
         }
 
+        /// Protects: a topic that goes quiet gets its snapshot all the same, or each recovery would read the burst before it again.
+        @Test func aQuietTopicHasASnapshot() async throws {
+            try await Loop.with(.clicks, replacing: Self.often.merging(["snapshot: {seconds: 60}": "snapshot: {seconds: 2}"]) { $1 }) { loop in
+                try await loop.freshet("feed", loop.file, try await clicks(loop, 3000))
+                let learner = try loop.learner()
+                try await loop.untilRecorded(3000, by: learner)
+                try await until("the newest version has a snapshot", state: { learner.standardError }) {
+                    try loop.number("SELECT (SELECT max(version) FROM freshet.versions) - (SELECT coalesce(max(version), 0) FROM freshet.snapshots)") == 0
+                }
+                #expect(try await learner.terminate() == 0)
+            }
+        }
+
         /// Protects: where a lineage starts is chosen once. A learner that dies before the first event does not choose again and skip what came.
         @Test func theFirstStartIsChosenOnce() async throws {
             try await Loop.with(.clicks, replacing: Self.often.merging(["start: earliest": "start: latest"]) { $1 }) { loop in

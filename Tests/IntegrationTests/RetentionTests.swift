@@ -43,7 +43,9 @@ extension Integration {
                     return version > 10 ? version : nil
                 }
                 #expect(learner.standardError.contains("collected"))
-                #expect(try await loop.freshet("show", loop.file, "2", status: 1).contains("version 2 of electricity was collected"))
+                // Some early ones are needed still: by a snapshot, or as the newest whole image.
+                let gone = try loop.number("SELECT min(v) FROM generate_series(1, \(collected)) v WHERE v NOT IN (SELECT version FROM freshet.versions)")
+                #expect(try await loop.freshet("show", loop.file, String(gone), status: 1).contains("version \(gone) of electricity was collected"))
                 #expect(try await loop.freshet("show", loop.file, "999999", status: 1).contains("has no version 999999; the newest is"))
                 func count(_ table: String) throws -> Int64 {
                     try connection.query("SELECT count(*) AS count FROM freshet.\(table)", timeout: .seconds(30)).first?.int("count") ?? -1

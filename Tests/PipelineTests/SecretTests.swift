@@ -67,7 +67,7 @@ import Testing
         #expect(try parse(references, environment: ["PASS": "hunter2", "KEY": "hunter2", "DATABASE_URL": "x"]).sourceText == references)
         // What cannot be found as it was written takes the whole text with it.
         for written in ["\"hun\\x74er2\"", ">-\n        hunter2\n        more", "|\n        hunter2"] {
-            let text = secrets.replacing("postgresql://u:hunter2-hunter2@h/d", with: written)
+            let text = secrets.replacing("postgres: postgresql://u:hunter2-hunter2@h/d", with: "postgres: " + written)
             #expect(!(try parse(text).sourceText).contains("hun"), "\(written)")
         }
     }

@@ -14,14 +14,17 @@ public struct Exclusion: Sendable, Equatable, Codable {
     public var reason: String
     /// The request that this answers.
     public var request: Int64?
+    /// Of the topic that is meant (see `Run`); nil is the topic as it is then.
+    public var incarnation: UInt32?
 
-    public init(partition: Int32, first: Int64, next: Int64, by: String, reason: String, request: Int64? = nil) {
+    public init(partition: Int32, first: Int64, next: Int64, by: String, reason: String, request: Int64? = nil, incarnation: UInt32? = nil) {
         self.partition = partition
         self.first = first
         self.next = next
         self.by = by
         self.reason = reason
         self.request = request
+        self.incarnation = incarnation
     }
 }
 
@@ -58,6 +61,11 @@ struct Exclusions {
             throw OrderError("more than \(Self.spansMaximum) ranges of offsets are excluded: exclude fewer, longer ones")
         }
         spans = (others + [merged]).sorted { ($0.partition, $0.first) < ($1.partition, $1.first) }
+    }
+
+    /// Whether all of these offsets are excluded.
+    func cover(_ partition: Int32, from first: Int64, to next: Int64) -> Bool {
+        spans.contains { $0.partition == partition && $0.first <= first && next <= $0.next }
     }
 
     /// Those of one partition that have any offset in `first..<next`.

@@ -32,11 +32,14 @@ public struct DeadLetterReplay: Sendable, Codable, Equatable {
     public var truncated = 0
     /// Not sent, for they have no bytes and would be refused again.
     public var tombstones = 0
+    /// Not sent, for they came from a replay and were refused again.
+    public var refusedAgain = 0
 
     enum CodingKeys: String, CodingKey {
         case topic, sent, uncertain, truncated, tombstones
         case dryRun = "dry_run"
         case alreadyReplayed = "already_replayed"
+        case refusedAgain = "refused_again"
     }
 }
 
@@ -116,7 +119,7 @@ package struct NewestLetters {
     package var letters: [StoredDeadLetter] {
         var seen: Set<DeadLetterPosition> = []
         let sorted = kept.enumerated().sorted {
-            ($0.element.timestampMilliseconds ?? 0, $0.offset) > ($1.element.timestampMilliseconds ?? 0, $1.offset)
+            ($0.element.timestampMilliseconds ?? 0, $0.element.offset, $0.offset) > ($1.element.timestampMilliseconds ?? 0, $1.element.offset, $1.offset)
         }
         return Array(sorted.map(\.element).filter { seen.insert($0.position).inserted }.prefix(limit))
     }
@@ -202,7 +205,13 @@ private final class DeadLetterSender {
         let whole = letters.filter { letter in
             if letter.truncatedFrom != nil { result.truncated += 1 }
             if letter.truncatedFrom == nil, letter.value == nil { result.tombstones += 1 }
-            return letter.truncatedFrom == nil && letter.value != nil
+            guard letter.truncatedFrom == nil, letter.value != nil else { return false }
+            // Else the same event would go round for ever.
+            guard again || letter.replayedFrom == nil else {
+                result.refusedAgain += 1
+                return false
+            }
+            return true
         }
         // Letters of a topic that the pipeline read before are known by that topic's positions.
         for (source, group) in Dictionary(grouping: whole, by: \.topic).sorted(by: { $0.key < $1.key }) { try send(group, from: source) }

@@ -97,7 +97,7 @@ private func examineTopics(_ definition: PipelineDefinition, _ history: HistoryF
         if known > count {
             diagnosis.add(
                 "topic", .fail, "\(kafka.topic) has \(count) partitions, and \(known) were read: it was deleted and created again",
-                remedy: "`source.on_gap: skip` goes on with the new topic; or give the pipeline another name to start anew")
+                remedy: "`source.on_gap: skip` goes on with the new topic; `freshet run \(definition.file) --new-lineage` starts anew")
         } else {
             let events = ends.values.reduce(0) { $0 + $1.high - $1.low }
             diagnosis.add("topic", .ok, "\(kafka.topic) has \(count) partitions and \(events) offsets")

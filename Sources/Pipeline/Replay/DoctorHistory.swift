@@ -28,6 +28,7 @@ extension Store {
         case let left?: diagnosis.add("lease", .ok, "held by \(holder), renewed \(age(max(Double(Lease.seconds) - left, 0))) ago")
         }
         let facts = try newestFacts(definition, &diagnosis)
+        try examineRequests(definition, &diagnosis)
         try examineNodes(&diagnosis)
         try examineTables(&diagnosis)
         return facts
@@ -73,6 +74,19 @@ extension Store {
         }
         diagnosis.add("snapshot", .warn, "none: recovery reads the log from its beginning", remedy: "one is taken every \(definition.snapshotSeconds) s while the learner runs")
         return facts
+    }
+
+    private func examineRequests(_ definition: PipelineDefinition, _ diagnosis: inout Diagnosis) throws {
+        let rows = try connection.query(
+            """
+            SELECT id, requested_by, extract(epoch FROM clock_timestamp() - created_at)::double precision AS age FROM freshet.requests
+            WHERE pipeline = $1 AND state = 'waiting' ORDER BY id
+            """, [.text(pipeline)], timeout: Self.timeout)
+        guard !rows.isEmpty else { return }
+        let list = try rows.prefix(10).map { "\(try $0.int("id")) of \(try $0.string("requested_by")) for \(age(try $0.double("age")))" }
+        diagnosis.add(
+            "requests", .warn, "\(rows.count) wait for the learner: \(list.joined(separator: ", "))",
+            remedy: "freshet run \(definition.file); `freshet exclude \(definition.file) --withdraw ID` takes one back")
     }
 
     private func examineNodes(_ diagnosis: inout Diagnosis) throws {
@@ -123,7 +137,11 @@ extension Store {
         let lows = log.mapValues(\.low)
         diagnosis.logMarginEvents = facts.snapshot.flatMap { SnapshotDue.margin(positions: $0.positions, lows: lows) }
         if let margin = diagnosis.logMarginEvents {
-            diagnosis.add("margin", .ok, "the log may lose \(margin) events before the newest snapshot cannot be gone on from")
+            if margin < 0 {
+                diagnosis.add("margin", .fail, "the log has lost \(-margin) events behind the newest snapshot", remedy: "see `recovery`")
+            } else {
+                diagnosis.add("margin", .ok, "the log may lose \(margin) events before the newest snapshot cannot be gone on from")
+            }
         }
         let map = try rebuildMap(facts, topic: topic, lows: lows, definition)
         diagnosis.versions = map

@@ -126,7 +126,7 @@ final class Pass {
         } else {
             guard chain.isWhole else {
                 throw ReplayError(
-                    "version \(target) of \(name) cannot be rebuilt: the beginning of its lineage was collected, and it has no snapshot before that version")
+                    "version \(target) of \(name) cannot be rebuilt: the beginning of its lineage was collected, and no snapshot that is left is early enough")
             }
             let first = try chain.following(0).flatMap { try store.version($0.lowerBound) }
             let hash = first?.entries.lazy.compactMap { if case .command(.define(let hash)) = $0 { hash } else { nil } }.first
@@ -214,7 +214,7 @@ final class Pass {
                 kind: .recreated("the lineage has gone on with the new one, and version \(version) was learned from the old one"))
         }
         if let gap = gaps[run.partition] { throw gap }
-        if let end = rebuild.ingest.ends[run.partition], run.next > end {
+        if let end = try rebuild.ingest.end(of: run.partition, before: run.next) {
             // What is left of the log goes on being read: this is in the way of the run, not of the partition.
             throw GapError(topic: rebuild.ingest.topic, partition: run.partition, position: run.next, kind: .logEnds(at: end))
         }

@@ -17,8 +17,8 @@ final class Beginning {
     /// The newest snapshot of the state that goes on.
     private(set) var snapshotVersion: UInt64 = 0
     private var deadLetters: [(version: UInt64, letter: DeadLetter)] = []
-    /// The old runs cannot be replayed: without a snapshot the next start would have nothing.
-    private var needsSnapshot = false
+    /// Why a snapshot is taken with the next version: until there is one, recovery would have nothing to begin from, or much of the log to read.
+    private var snapshotReason: String?
     /// A new lineage was asked for, and is not recorded yet.
     private var isNew = false
 
@@ -48,6 +48,11 @@ final class Beginning {
         isNew = run.service.beginsLineage.load(ordering: .relaxed)
         if isNew {
             run.logger.notice("a new lineage begins behind version \(head), with nothing learned")
+            let excluded = try exclusions(after: 0).filter { $0.incarnation ?? row?.incarnation == row?.incarnation }
+            if !excluded.isEmpty {
+                let list = excluded.map { "\(ingest.topic)[\($0.partition)] \($0.first)..<\($0.next)" }.joined(separator: ", ")
+                run.logger.warning("what was excluded is learned again, unless it is excluded once more: \(list)")
+            }
         } else {
             do {
                 try rebuild()
@@ -55,8 +60,8 @@ final class Beginning {
                 throw TermOver(description: "\(error)")
             }
             if machine.definition.learningHash != run.definition.learningHash {
-                run.logger.notice("the pipeline's file has changed: the lineage goes on by definition \(run.definition.learningHash.prefix(12))")
                 machine = try machine.redefined(as: run.definition)
+                run.logger.notice("the pipeline's file has changed: the lineage goes on by definition \(run.definition.learningHash.prefix(12))")
                 ingest.decode(by: run.definition.plan)
                 try machine.apply(.define(learningHash: run.definition.learningHash))
             }
@@ -145,9 +150,11 @@ final class Beginning {
             let starts = try ingest.firstPositions(0..<Int32(try ingest.partitionCount()), start: .earliest)
             try machine.apply(.recreated(partitions: starts))
             try ingest.assign(starts)
-            needsSnapshot = true
+            snapshotReason = "recreated"
             return
         }
+        // What is excluded stays so, though the version that did it cannot be rebuilt.
+        for exclusion in try exclusions(after: machine.version) { try machine.apply(.exclude(exclusion)) }
         for gap in gaps {
             guard case .logBegins(let low) = gap.kind, let position = machine.positions[gap.partition], position < low else {
                 try ledger.record(gap)
@@ -157,6 +164,25 @@ final class Beginning {
             try machine.apply(.gap(partition: gap.partition, first: position, next: starts[0].offset, reason: gap.reason))
             try ingest.assign(starts)
         }
+    }
+
+    /// What was excluded on the way from a version to the head.
+    private func exclusions(after version: UInt64) throws -> [Exclusion] {
+        let chain = try ledger.chain(to: head)
+        var excluded: [Exclusion] = []
+        var reached = version
+        while let span = chain.following(reached) {
+            let rows = try ledger.versions(after: span.lowerBound - 1, limit: 500).filter { $0.version <= span.upperBound }
+            guard let last = rows.last else { break }
+            for row in rows {
+                for case .command(.exclude(var exclusion)) in row.entries {
+                    exclusion.incarnation = row.incarnation
+                    excluded.append(exclusion)
+                }
+            }
+            reached = last.version
+        }
+        return excluded
     }
 
     // MARK: What is recorded
@@ -201,10 +227,10 @@ final class Beginning {
         (head, lineage) = (sealed.version, sealed.lineage)
         run.service.beginsLineage.store(false, ordering: .relaxed)
         isNew = false
-        if needsSnapshot {
-            try ledger.writeSnapshot(try SnapshotStream(of: machine), version: head, reason: "recreated", epoch: run.epoch)
+        if let reason = snapshotReason {
+            try ledger.writeSnapshot(try SnapshotStream(of: machine), version: head, reason: reason, epoch: run.epoch)
             snapshotVersion = head
-            needsSnapshot = false
+            snapshotReason = nil
         }
     }
 
@@ -214,28 +240,45 @@ final class Beginning {
     private func act(on request: OperatorRequest, _ recorder: Recorder) throws {
         let exclusion = request.exclusion
         let place = "\(ingest.topic)[\(exclusion.partition)] offsets \(exclusion.first)..<\(exclusion.next)"
+        let letters: [DeadLetter]
         do {
-            if let position = machine.positions[exclusion.partition], position > exclusion.first {
-                run.logger.notice("excluding \(place), asked for by \(exclusion.by): rebuilding")
-                let other = try Self.ingest(run, "-exclude")
-                do {
-                    let fork = try replay(other).fork(excluding: exclusion)
-                    ingest.close()
-                    (machine, ingest) = (fork.machine, other)
-                    try cut(recorder, letters: fork.deadLetters)
-                    run.logger.notice("rebuilt without \(place): \(fork.events) events read again; version \(head) after \(fork.head.version)")
-                } catch {
-                    if other !== ingest { other.close() }
-                    throw error
-                }
-            } else {
-                try machine.apply(.exclude(exclusion))
-                try cut(recorder, letters: [])
-                run.logger.notice("\(place) will be passed by, asked for by \(exclusion.by) (version \(head))")
-            }
+            letters = try apply(exclusion, place)
         } catch where !run.isEnding && Self.isRefusal(error) {
             run.logger.warning("\(place) cannot be excluded: \(error)")
-            try ledger.refuse(request: request.id, reason: (error as? GapError)?.reason ?? "\(error)", epoch: run.epoch)
+            return try ledger.refuse(request: request.id, reason: (error as? GapError)?.reason ?? "\(error)", epoch: run.epoch)
+        }
+        try cut(recorder, letters: letters)
+        run.logger.notice("\(place) excluded with version \(head), asked for by \(exclusion.by)")
+    }
+
+    /// The state without these events, not recorded yet; returns the dead letters of those that were read again.
+    private func apply(_ exclusion: Exclusion, _ place: String) throws -> [DeadLetter] {
+        guard let position = machine.positions[exclusion.partition] else {
+            throw OrderError("partition \(exclusion.partition) is not read: \(ingest.topic) has \(machine.positions.count) partitions")
+        }
+        guard exclusion.incarnation ?? machine.incarnation == machine.incarnation else {
+            throw OrderError("\(ingest.topic) was deleted and created again since it was asked for: those offsets are other events now")
+        }
+        if machine.exclusions.cover(exclusion.partition, from: exclusion.first, to: exclusion.next) {
+            throw OrderError("they are excluded already")
+        }
+        guard position > exclusion.first else {
+            try machine.apply(.exclude(exclusion))
+            return []
+        }
+        run.logger.notice("excluding \(place), asked for by \(exclusion.by): rebuilding")
+        let other = try Self.ingest(run, "-exclude")
+        do {
+            let fork = try replay(other).fork(excluding: exclusion)
+            ingest.close()
+            (machine, ingest) = (fork.machine, other)
+            // The snapshots since the fork's parent are of no use to it.
+            snapshotReason = "fork"
+            run.logger.notice("rebuilt without \(place): \(fork.events) events read again")
+            return fork.deadLetters
+        } catch {
+            other.close()
+            throw error
         }
     }
 

@@ -101,7 +101,7 @@ final class Ingest: @unchecked Sendable {
     static let batchEventsMaximum = 2048
     private static let batchBytesMaximum = 4 << 20
     private static let sliceEvents = 64
-    /// The last event that was read is looked at again at the start: waited for no longer than this.
+    /// How long the last event that was read, which is looked at again at the start, is waited for; and an end of the log that is before it.
     private static let tailTimeout = Duration.seconds(5)
 
     let topic: String
@@ -111,8 +111,8 @@ final class Ingest: @unchecked Sendable {
     private var decoder: EventDecoder
     private var queues: [(partition: Int32, queue: any LogQueue)] = []
     private var next: [Int32: Int64] = [:]
-    /// Where the log of each assigned partition ended then.
-    private(set) var ends: [Int32: Int64] = [:]
+    /// Where the log of each assigned partition ended when it was asked last.
+    private var ends: [Int32: Int64] = [:]
 
     /// - Parameter reader: is closed with this.
     init(_ definition: PipelineDefinition, reader: any LogReader, clock: any ShellClock = SystemClock()) throws {
@@ -154,14 +154,13 @@ final class Ingest: @unchecked Sendable {
     /// Where partitions that have no recorded position begin.
     func firstPositions(_ partitions: Range<Int32>, start: PipelineDefinition.Start) throws -> [PartitionStart] {
         try partitions.map { partition in
-            let offset = try asking {
+            let offset =
                 switch start {
-                case .earliest: try reader.watermarks(topic: topic, partition: partition, timeout: Self.timeout).low
-                case .latest: try reader.watermarks(topic: topic, partition: partition, timeout: Self.timeout).high
+                case .earliest: try watermarks(partition).low
+                case .latest: try watermarks(partition).high
                 case .time(let milliseconds):
-                    try reader.offset(topic: topic, partition: partition, atMilliseconds: milliseconds, timeout: Self.timeout)
+                    try asking { try reader.offset(topic: topic, partition: partition, atMilliseconds: milliseconds, timeout: Self.timeout) }
                 }
-            }
             return PartitionStart(partition: partition, offset: offset)
         }
     }
@@ -188,7 +187,7 @@ final class Ingest: @unchecked Sendable {
                 gap(.recreated("it has \(count) partitions"))
                 continue
             }
-            let (low, high) = try asking { try reader.watermarks(topic: topic, partition: position.partition, timeout: Self.timeout) }
+            let (low, high) = try watermarks(position.partition, reaching: position.offset)
             if position.offset < low {
                 gap(.logBegins(at: low))
             } else if position.offset > high {
@@ -214,6 +213,24 @@ final class Ingest: @unchecked Sendable {
         }
         queues.sort { $0.partition < $1.partition }
         return gaps
+    }
+
+    /// A broker that has just started, or just become the leader, may say an end that is too early: where it is before `offset`, it is asked again.
+    private func watermarks(_ partition: Int32, reaching offset: Int64 = 0) throws -> (low: Int64, high: Int64) {
+        let deadline = clock.now + Self.tailTimeout
+        while true {
+            let found = try asking { try reader.watermarks(topic: topic, partition: partition, timeout: Self.timeout) }
+            if found.high >= offset || clock.now >= deadline { return found }
+            clock.sleep(.milliseconds(250))
+        }
+    }
+
+    /// Where the log of an assigned partition ends, if that is before `offset`.
+    func end(of partition: Int32, before offset: Int64) throws -> Int64? {
+        guard let known = ends[partition], known < offset else { return nil }
+        let end = try watermarks(partition, reaching: offset).high
+        ends[partition] = end
+        return end < offset ? end : nil
     }
 
     /// Whether the queue begins with anything but this event. Not having it, because compaction took it or it does not come, says nothing.

@@ -122,6 +122,10 @@ public final class LearnerService: Sendable {
             do {
                 if store.connection.isBroken { store = try connect() }
                 if let lease = try Lease.acquire(store, holder: holder) { return lease }
+                // Nobody wants the model thrown away at whatever time the leader dies.
+                guard !beginsLineage.load(ordering: .relaxed) else {
+                    throw ShellError("another learner holds the lease of \(definition.name): stop it before a new lineage is begun")
+                }
                 if status.phase != .standby {
                     logger.info("another learner holds the lease of \(definition.name); waiting")
                     statusBox.with { $0.phase = .standby }

@@ -93,10 +93,12 @@ final class Learning {
         let due = machine.pendingEvents >= eventsMaximum || run.clock.now - cutAt >= interval
         // The last version waits for room; any other may as well grow.
         guard isOver || mustCut || (due || drifted) && run.cuts.hasRoom else { return }
-        let reason: String? =
-            isOver ? "stop" : isDriftOwed ? "drift" : run.isSnapshotOwedToLog.load(ordering: .relaxed) ? "log"
-            : run.clock.now - snapshotAt >= snapshotInterval ? "interval" : nil
-        try cut(snapshotReason: reason)
+        try cut(snapshotReason: isOver ? "stop" : isDriftOwed ? "drift" : dueSnapshot)
+    }
+
+    /// Why a snapshot is due, whether there are events or not.
+    private var dueSnapshot: String? {
+        run.isSnapshotOwedToLog.load(ordering: .relaxed) ? "log" : run.clock.now - snapshotAt >= snapshotInterval ? "interval" : nil
     }
 
     private func cut(snapshotReason: String?) throws {
@@ -133,10 +135,10 @@ final class Learning {
             publishedVersion = machine.version
             run.cuts.push(RecordItem(publication: job, newestEventMilliseconds: newest))
         }
-        let isOwedToLog = run.isSnapshotOwedToLog.load(ordering: .relaxed) && run.cuts.hasRoom
-        if isOver || isOwedToLog, machine.pendingIsEmpty, machine.version > snapshotVersion, claimSnapshot(isLast: isOver) {
+        let reason = isOver ? "stop" : dueSnapshot
+        if let reason, isOver || run.cuts.hasRoom, machine.pendingIsEmpty, machine.version > snapshotVersion, claimSnapshot(isLast: isOver) {
             var item = RecordItem()
-            item.snapshot = (try beginSnapshot(isLast: isOver), isOver ? "stop" : "log")
+            item.snapshot = (try beginSnapshot(isLast: isOver), reason)
             run.isSnapshotOwedToLog.store(false, ordering: .relaxed)
             run.cuts.push(item)
         }

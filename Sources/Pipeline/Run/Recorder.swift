@@ -157,15 +157,3 @@ final class Recorder {
         }
     }
 }
-
-extension PostgresError {
-    /// The database may come back: the same statement can succeed later.
-    var isOutage: Bool {
-        switch kind {
-        case .connect, .timeout, .connectionLost, .commitOutcomeUnknown: true
-        // Shutting down, starting up, out of connections, out of disk or memory.
-        case .query: sqlState.map { $0.hasPrefix("57P") || $0.hasPrefix("53") || $0.hasPrefix("08") } ?? false
-        default: false
-        }
-    }
-}

@@ -129,6 +129,7 @@ private struct ReplayDeadLetters: ParsableCommand {
             (result.uncertain, "may have been sent by a replay that did not end (look for freshet-replayed-from; --again sends them)"),
             (result.truncated, "are too large for their letter, which has only their beginning"),
             (result.tombstones, "have no value and would be refused again"),
+            (result.refusedAgain, "were replayed and refused again (--again sends them once more)"),
         ] where count > 0 { Output.line("\(Format.count(count)) not sent: they \(why)") }
     }
 }

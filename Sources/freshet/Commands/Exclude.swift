@@ -2,6 +2,7 @@ import ArgumentParser
 import Foundation
 import Learner
 import Pipeline
+import PostgresClient
 
 /// Asks the learner to take events out of the lineage. The learner acts; this only asks, and waits for the answer.
 struct ExcludeCommand: ParsableCommand {
@@ -10,28 +11,37 @@ struct ExcludeCommand: ParsableCommand {
         discussion: """
             The pipeline's learner rebuilds from the nearest snapshot before the first of the events, without them, and publishes the result as one \
             version, a fork of the lineage. Events that are yet to come are passed by when they come. The offsets are A..B without B, or A...B with it.
+            A request stays until a learner has acted on it, whether this command still waits or not; --withdraw takes it back.
             """)
 
     @Argument(help: "The pipeline's YAML file.") var pipeline: String
-    @Option(help: "The topic; it must be the pipeline's.") var topic: String
-    @Option(help: "The partition.") var partition: Int32
-    @Option(help: ArgumentHelp("The offsets: A..B is A to B-1, A...B is A to B.", valueName: "A..B")) var offsets: OffsetRange
+    @Option(help: "The topic; it must be the pipeline's.") var topic: String?
+    @Option(help: "The partition.") var partition: Int32?
+    @Option(help: ArgumentHelp("The offsets: A..B is A to B-1, A...B is A to B.", valueName: "A..B")) var offsets: OffsetRange?
     @Option(help: "Why; it is kept with the version.") var reason = ""
+    @Option(help: ArgumentHelp("Take a request back that no learner has acted on.", valueName: "request")) var withdraw: Int64?
     @Flag(inversion: .prefixedNo, help: "Wait for the learner to have done it.") var wait = true
     @Option(help: ArgumentHelp("How long to wait.", valueName: "seconds")) var timeout = 600.0
     @OptionGroup var output: OutputOptions
 
     func validate() throws {
-        guard partition >= 0 else { throw ValidationError("A partition is a number from 0 on.") }
+        if withdraw == nil {
+            guard topic != nil, let partition, offsets != nil else {
+                throw ValidationError("--topic, --partition and --offsets say which events, or --withdraw which request.")
+            }
+            guard partition >= 0 else { throw ValidationError("A partition is a number from 0 on.") }
+        } else if topic != nil || partition != nil || offsets != nil {
+            throw ValidationError("--withdraw takes back a request as it is: it goes without --topic, --partition and --offsets.")
+        }
         guard timeout > 0 else { throw ValidationError("--timeout is a number of seconds.") }
     }
 
     /// What came of it. The JSON keys are an interface.
     private struct Result: Encodable {
         var request: Int64
-        /// waiting, done or refused.
+        /// waiting, done or withdrawn.
         var state: String
-        var offsets: Int64
+        var offsets: Int64?
         var version: UInt64?
         var parent: UInt64?
         var lineage: Int64?
@@ -48,44 +58,85 @@ struct ExcludeCommand: ParsableCommand {
 
     func run() throws {
         let definition = try loadPipeline(pipeline)
+        if let withdraw { return try askingHistory(of: pipeline) { try takeBack(withdraw, definition) } }
+        guard let topic, let partition, let offsets else { return }
         let known = try definition.source.kafka().topic
         guard topic == known else { throw Failure("\(pipeline) reads the topic \(known), not \(topic)") }
         let user = ProcessInfo.processInfo.userName, host = ProcessInfo.processInfo.hostName
-        let exclusion = Exclusion(
-            partition: partition, first: offsets.first, next: offsets.next, by: "\(user.isEmpty ? "someone" : user)@\(host)", reason: reason)
         try askingHistory(of: pipeline) {
-            let store = try Store(url: try definition.postgresURL(), pipeline: definition.name, purpose: "exclude")
+            let store = try history(definition)
             defer { store.close() }
-            guard try store.newestVersion() > 0 else { throw Failure("\(definition.name) has no version yet: there is no lineage to take events out of") }
+            guard let newest = try store.version(try store.newestVersion()) else {
+                throw Failure("\(definition.name) has no version yet: there is no lineage to take events out of")
+            }
+            let exclusion = Exclusion(
+                partition: partition, first: offsets.first, next: offsets.next, by: "\(user.isEmpty ? "someone" : user)@\(host)",
+                reason: reason, incarnation: newest.incarnation)
             let request = try store.request(exclusion)
             var result = Result(request: request, state: "waiting", offsets: offsets.next - offsets.first)
-            if wait { try waitForAnswer(request, store, &result) }
+            if wait { try waitForAnswer(request, definition, &result) }
             try show(result)
         }
     }
 
-    private func waitForAnswer(_ request: Int64, _ store: Store, _ result: inout Result) throws {
-        let deadline = ContinuousClock.now + .seconds(timeout)
+    private func history(_ definition: PipelineDefinition) throws -> Store {
+        try Store(url: try definition.postgresURL(), pipeline: definition.name, purpose: "exclude")
+    }
+
+    private func takeBack(_ request: Int64, _ definition: PipelineDefinition) throws {
+        let store = try history(definition)
+        defer { store.close() }
+        guard try store.withdraw(request: request) else {
+            _ = try store.state(ofRequest: request)
+            throw Failure("request \(request) cannot be taken back: the learner has acted on it")
+        }
+        if output.json { return try Output.json(Result(request: request, state: "withdrawn")) }
+        Output.line("request \(request) is taken back")
+    }
+
+    /// Waits over an outage of the database, too.
+    private func waitForAnswer(_ request: Int64, _ definition: PipelineDefinition, _ result: inout Result) throws {
+        let stays = "the request stays: a learner acts on it (`freshet run \(pipeline)`), or `freshet exclude \(pipeline) --withdraw \(request)` takes it back"
+        let begin = ContinuousClock.now
+        var store: Store?
+        defer { store?.close() }
+        var isTold = false
         while true {
-            switch try store.state(ofRequest: request) {
-            case .waiting:
-                guard ContinuousClock.now < deadline else {
-                    throw Failure(
-                        "the learner of \(store.pipeline) has not acted on request \(request) within \(Int(timeout)) seconds; the request stays: "
-                            + "it is acted on when a learner runs (`freshet run \(pipeline)`)")
-                }
-                Thread.sleep(forTimeInterval: 0.1)
-            case .refused(let reason):
-                throw Failure("the learner has refused request \(request), and the lineage is as it was: \(reason)")
-            case .done(let version):
-                guard let done = try store.show(version: version)?.summary else { throw Failure("version \(version), which did it, was collected since") }
-                result.state = "done"
-                (result.version, result.parent, result.lineage) = (version, done.parent, done.lineage)
-                result.after = done.metrics.total
-                result.before = try store.show(version: version - 1)?.summary.metrics.total
-                result.eventsExcluded = (result.before?.events ?? 0) - (result.after?.events ?? 0)
-                return
+            var outage: PostgresError?
+            do {
+                let open = try store ?? history(definition)
+                store = open
+                if try isAnswered(request, open, &result) { return }
+            } catch let error as PostgresError where error.isOutage {
+                store?.close()
+                (store, outage) = (nil, error)
             }
+            let waited = ContinuousClock.now - begin
+            guard waited < .seconds(timeout) else {
+                throw Failure(
+                    outage.map { "what became of request \(request) is not known: \($0); \(stays)" }
+                        ?? "no learner of \(definition.name) has acted on request \(request) within \(Int(timeout)) seconds; \(stays)")
+            }
+            if !isTold, waited > .seconds(3) || outage != nil {
+                Output.note(outage.map { "request \(request) waits, and PostgreSQL does not answer: \($0)" } ?? "request \(request) waits for the learner; \(stays)")
+                isTold = true
+            }
+            Thread.sleep(forTimeInterval: outage == nil ? 0.1 : 1)
+        }
+    }
+
+    private func isAnswered(_ request: Int64, _ store: Store, _ result: inout Result) throws -> Bool {
+        switch try store.state(ofRequest: request) {
+        case .waiting: return false
+        case .refused(let reason): throw Failure("the learner has refused request \(request), and the lineage is as it was: \(reason)")
+        case .done(let version):
+            guard let done = try store.show(version: version)?.summary else { throw Failure("version \(version), which did it, was collected since") }
+            result.state = "done"
+            (result.version, result.parent, result.lineage) = (version, done.parent, done.lineage)
+            result.after = done.metrics.total
+            result.before = try store.show(version: version - 1)?.summary.metrics.total
+            result.eventsExcluded = (result.before?.events ?? 0) - (result.after?.events ?? 0)
+            return true
         }
     }
 
@@ -97,7 +148,7 @@ struct ExcludeCommand: ParsableCommand {
         Output.line(
             """
             version       \(version) of lineage \(lineage), after \(parent)
-            excluded      \(Format.count(result.offsets)) offsets, of which \(Format.count(result.eventsExcluded ?? 0)) events had been learned
+            excluded      \(Format.count(result.offsets ?? 0)) offsets, of which \(Format.count(result.eventsExcluded ?? 0)) events had been learned
             loss before   \(Format.fixed(result.before?.objective, 4)) since the start
             loss after    \(Format.fixed(result.after?.objective, 4))
             """)

@@ -136,7 +136,7 @@ private func describe(_ command: Command) -> String {
     case .start(let partitions): "start " + partitions.map { "partition \($0.partition) at offset \($0.offset)" }.joined(separator: ", ")
     case .reference(let reference): "compare with version \(reference.version)"
     case .exclude(let exclusion):
-        "exclude partition \(exclusion.partition), offsets \(exclusion.first)..<\(exclusion.next), by \(exclusion.by): \(exclusion.reason)"
+        "exclude partition \(exclusion.partition), offsets \(exclusion.first)..<\(exclusion.next), by \(exclusion.by): \(exclusion.reason.visible())"
     case .gap(let partition, let first, let next, let reason): "gap in partition \(partition), offsets \(first)..<\(next): \(reason)"
     case .recreated(let partitions):
         "the topic was created again: " + partitions.map { "partition \($0.partition) at offset \($0.offset)" }.joined(separator: ", ")

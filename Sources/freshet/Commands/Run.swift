@@ -13,7 +13,12 @@ struct RunCommand: AsyncParsableCommand {
 
     @Argument(help: "The pipelines' YAML files.") var pipelines: [String]
     @Flag(help: "Make or update the database's tables first.") var migrate = false
-    @Flag(help: "Begin a new lineage, with nothing learned, from `source.start`. What is recorded stays.") var newLineage = false
+    @Flag(
+        help: """
+            Begin a new lineage, with nothing learned, from `source.start`. What is recorded stays. It is for one start by hand: a service that \
+            is started with it forgets the model at each start.
+            """)
+    var newLineage = false
     @Option(help: ArgumentHelp("Where /metrics, /healthz and /readyz are served; port 0 is a free one.", valueName: "host:port"))
     var http = Address(host: "127.0.0.1", port: 9464)
     @OptionGroup var log: LogOptions

@@ -9,7 +9,7 @@ extension String {
         guard unicodeScalars.contains(where: { $0.steersTerminals && !(keepsLines && $0 == "\n") }) else { return self }
         return unicodeScalars.reduce(into: "") { text, scalar in
             if scalar.steersTerminals && !(keepsLines && scalar == "\n") {
-                text += "\\u{\(String(scalar.value, radix: 16, uppercase: true))}"
+                text += scalar == "\t" ? " " : "\\u{\(String(scalar.value, radix: 16, uppercase: true))}"
             } else {
                 text.unicodeScalars.append(scalar)
             }
