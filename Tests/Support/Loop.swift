@@ -45,16 +45,16 @@ public final class Loop: Sendable {
     ///   - tables: whether to make the database's tables.
     ///   - server: the URL of a PostgreSQL that the test brought; the tests' common one if nil.
     ///   - proxied: puts `proxy` between the clients and Tansu.
-    public static func with(
+    public static func with<Result>(
         _ pipeline: Pipeline, partitions: Int = 1, topics: [String] = [], replacing: [String: String] = [:], tables: Bool = true,
         broker: Broker = .embedded, server: String? = nil, proxied: Bool = false,
-        isolation: isolated (any Actor)? = #isolation, _ body: (Loop) async throws -> Void
-    ) async throws {
+        isolation: isolated (any Actor)? = #isolation, _ body: (Loop) async throws -> Result
+    ) async throws -> Result {
         let loop = try await Loop(
             pipeline, partitions: partitions, topics: topics, replacing: replacing, broker: broker, server: server, proxied: proxied)
         defer { loop.stop() }
         if tables { _ = try await loop.freshet("migrate", loop.file) }
-        try await body(loop)
+        return try await body(loop)
     }
 
     private init(
