@@ -81,15 +81,23 @@ extension OnlineLearner {
         let waiting = 32
         withUnsafeTemporaryAllocation(of: Int.self, capacity: waiting) { claimed in
             var count = 0
-            for feature in batch.features {
-                let first = Int(feature.index) &* featureBytes
-                for line in first / 64...(first &+ featureBytes &- 1) / 64 where lines.claim(line) {
-                    if let start { freshet_prefetch(start + line &* 64) }
-                    claimed[count] = line
-                    count &+= 1
-                    guard count == waiting else { continue }
-                    for line in claimed { lines.store(line) }
-                    count = 0
+            @inline(__always) func save(_ line: Int) {
+                guard lines.claim(line) else { return }
+                if let start { freshet_prefetch(start + line &* 64) }
+                claimed[count] = line
+                count &+= 1
+                guard count == waiting else { return }
+                for line in claimed { lines.store(line) }
+                count = 0
+            }
+            if featureBytes.nonzeroBitCount == 1, featureBytes <= 64 {
+                // Whole features in each line: no more than a shift for those that were saved before, which are most.
+                let shift = UInt32(truncatingIfNeeded: 6 - featureBytes.trailingZeroBitCount)
+                for feature in batch.features { save(Int(truncatingIfNeeded: feature.index &>> shift)) }
+            } else {
+                for feature in batch.features {
+                    let first = Int(feature.index) &* featureBytes
+                    for line in first &>> 6...(first &+ featureBytes &- 1) &>> 6 { save(line) }
                 }
             }
             for place in 0..<count { lines.store(claimed[place]) }

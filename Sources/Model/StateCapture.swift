@@ -118,8 +118,10 @@ public final class TableLines {
     public func claim(_ line: Int) -> Bool {
         let bit: UInt64 = 1 << UInt64(truncatingIfNeeded: line & 63)
         let word = saved.pointer[line >> 6]
+        // Most were claimed before: those cost no write.
+        guard word & bit == 0 else { return false }
         saved.pointer[line >> 6] = word | bit
-        return word & bit == 0
+        return true
     }
 
     /// Saves a claimed line. (A `Table` has room for whole lines: the last one is read beyond the table's count.)

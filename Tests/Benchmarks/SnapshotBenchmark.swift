@@ -12,8 +12,6 @@ import Records
 import TestSupport
 
 private let bits = 24
-/// What the learning loop copies between two batches.
-private let bytesABatch = 256 << 10
 
 func measureSnapshot(_ bench: Workbench) throws {
     // As the program has it: large blocks go back to the system.
@@ -55,6 +53,8 @@ private func measure(_ bench: Workbench, _ name: String, _ definition: PipelineD
     }
     for _ in batches { _ = learn() }
     _ = machine.cut()
+    // As the learning loop copies between two batches.
+    let bytesABatch = machine.snapshotBytesAnEvent * EventsInMemory.batchEvents
     let stopped = try timed { _ = try machine.encode() }
 
     var (with, without, losses, begins, pauses, batchesWith, batchesWithout, wall, memory): ([Double], [Double], [Double], [Double], [Double], [Double], [Double], [Double], [Double]) = ([], [], [], [], [], [], [], [], [])

@@ -74,6 +74,10 @@ extension StateMachine {
 
     public var isSnapshotOpen: Bool { learner.isCapturing }
 
+    /// How much of a snapshot is best copied for each event that is learned meanwhile: to cost some percent of the time, and to be done within some
+    /// four million events.
+    package var snapshotBytesAnEvent: Int { max(32, learner.encodedSize >> 22) }
+
     /// Copies about so many bytes more, to be called between batches. True once the snapshot is whole, or when none is open.
     public func advanceSnapshot(bytes: Int) -> Bool { learner.advanceCapture(bytes: bytes) }
 

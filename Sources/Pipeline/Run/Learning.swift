@@ -9,8 +9,7 @@ final class Learning {
     /// What one version holds for the recording thread; beyond this it is cut, and learning waits for room.
     private static let deadLetterBytesMaximum = 4 << 20
     private static let entriesMaximum = 100_000
-    /// While a snapshot is made: so much is copied for each event learned, to cost some percent of the time, and when there is nothing to learn.
-    private static let snapshotBytesAnEvent = 128
+    /// While a snapshot is made, so much is copied at a time when there is nothing to learn, and never more.
     private static let snapshotBytesWhenIdle = 256 << 10
 
     private unowned let run: LearnerRun
@@ -76,7 +75,7 @@ final class Learning {
                 return commands
             }) { try machine.apply(command) }
             try machine.apply(batch.examples, partition: batch.partition, next: batch.next)
-            snapshotBytesDue += batch.examples.count * Self.snapshotBytesAnEvent
+            snapshotBytesDue += batch.examples.count * machine.snapshotBytesAnEvent
             newest = max(newest, batch.newestMilliseconds)
             let refused = batch.deadLetters
             letters += refused
