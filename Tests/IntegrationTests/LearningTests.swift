@@ -42,6 +42,18 @@ extension Integration {
                 #expect(try await node.process.terminate() == 0)
                 #expect(try await learner.terminate() == 0)
                 #expect(try await loop.json("verify", loop.file)["equal"].bool == true)
+                // One that does not serve what was sent long ago stands out, and so does one that says nothing any more.
+                func state() async throws -> String? { try await loop.json("nodes", loop.file)["nodes"].array.first?["state"].string }
+                let connection = try loop.connect()
+                defer { connection.close() }
+                #expect(try await state() == "ok")
+                _ = try connection.execute("UPDATE freshet.publications SET sent_at = sent_at - interval '1 minute'", timeout: .seconds(10))
+                _ = try connection.execute("UPDATE freshet.nodes SET publication = 0", timeout: .seconds(10))
+                #expect(try await state() == "stale")
+                _ = try connection.execute("UPDATE freshet.nodes SET reported_at = reported_at - interval '2 minutes'", timeout: .seconds(10))
+                #expect(try await state() == "silent")
+                #expect(try await loop.freshet("nodes", loop.file).contains("SILENT"))
+                #expect(try await loop.freshet("doctor", loop.file).contains("n1 has not reported for"))
             }
         }
 

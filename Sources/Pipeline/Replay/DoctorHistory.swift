@@ -6,8 +6,6 @@ import PostgresClient
 extension Store {
     /// Rows read at a time to find out what can be rebuilt.
     private static let pageRows = 5000
-    /// A node reports every few seconds.
-    private static let nodeSilenceSeconds = 60.0
 
     /// The lease, the newest version and snapshot, the nodes, and how large the tables are. Nil if the pipeline has no version.
     func examine(_ definition: PipelineDefinition, _ diagnosis: inout Diagnosis) throws -> HistoryFacts? {
@@ -91,15 +89,17 @@ extension Store {
 
     private func examineNodes(_ diagnosis: inout Diagnosis) throws {
         let nodes = try nodes()
-        let silent = nodes.filter { $0.reportedAgoSeconds > Self.nodeSilenceSeconds }
+        let bad = nodes.filter { $0.state != .ok }
         if nodes.isEmpty {
             diagnosis.add("nodes", .ok, "none has reported")
-        } else if silent.isEmpty {
+        } else if bad.isEmpty {
             diagnosis.add("nodes", .ok, "\(nodes.count) report, the furthest \(nodes.map(\.versionsBehind).max() ?? 0) versions behind")
         } else {
+            let list = bad.map { node in
+                node.state == .silent ? "\(node.node) has not reported for \(age(node.reportedAgoSeconds))" : "\(node.node) still serves publication \(node.publication)"
+            }
             diagnosis.add(
-                "nodes", .warn, silent.map { "\($0.node) has not reported for \(age($0.reportedAgoSeconds))" }.joined(separator: ", "),
-                remedy: "look at the node; one that is gone for good is forgotten after keep.days")
+                "nodes", .warn, list.joined(separator: ", "), remedy: "look at the node; one that is gone for good is forgotten after keep.days")
         }
     }
 

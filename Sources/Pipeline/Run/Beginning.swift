@@ -48,7 +48,7 @@ final class Beginning {
         isNew = run.service.beginsLineage.load(ordering: .relaxed)
         if isNew {
             run.logger.notice("a new lineage begins behind version \(head), with nothing learned")
-            let excluded = try exclusions(after: 0).filter { $0.incarnation ?? row?.incarnation == row?.incarnation }
+            let excluded = try exclusions(after: 0).filter { $0.incarnation == row?.incarnation }
             if !excluded.isEmpty {
                 let list = excluded.map { "\(ingest.topic)[\($0.partition)] \($0.first)..<\($0.next)" }.joined(separator: ", ")
                 run.logger.warning("what was excluded is learned again, unless it is excluded once more: \(list)")
@@ -154,7 +154,9 @@ final class Beginning {
             return
         }
         // What is excluded stays so, though the version that did it cannot be rebuilt.
-        for exclusion in try exclusions(after: machine.version) { try machine.apply(.exclude(exclusion)) }
+        for exclusion in try exclusions(after: machine.version) where exclusion.incarnation == machine.incarnation {
+            try machine.apply(.exclude(exclusion))
+        }
         for gap in gaps {
             guard case .logBegins(let low) = gap.kind, let position = machine.positions[gap.partition], position < low else {
                 try ledger.record(gap)

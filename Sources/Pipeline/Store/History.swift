@@ -126,35 +126,8 @@ public struct RecordedDrift: Sendable, Codable {
     }
 }
 
-/// What a serving node said last.
-public struct NodeReportRow: Sendable, Codable {
-    public var node: String
-    public var address: String
-    public var version: UInt64
-    public var publication: Int64
-    public var imageHash: String
-    public var swaps: Int64
-    public var swappedAt: String
-    public var swapMicroseconds: Int64
-    public var reportedAt: String
-    /// How long ago it reported, by the database's clock.
-    public var reportedAgoSeconds: Double
-    /// How many versions it is behind the newest recorded one.
-    public var versionsBehind: Int64
-
-    enum CodingKeys: String, CodingKey {
-        case node, address, version, publication, swaps
-        case imageHash = "image_hash"
-        case swappedAt = "swapped_at"
-        case swapMicroseconds = "swap_us"
-        case reportedAt = "reported_at"
-        case reportedAgoSeconds = "reported_ago_s"
-        case versionsBehind = "versions_behind"
-    }
-}
-
 extension Store {
-    private static func time(_ column: String) -> String {
+    static func time(_ column: String) -> String {
         "to_char(\(column) AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"')"
     }
 
@@ -226,26 +199,6 @@ extension Store {
                 before: try row.optionalString("before").map { try Entry.decodeJSON(MetricReport.self, $0) },
                 after: try row.optionalString("after").map { try Entry.decodeJSON(MetricReport.self, $0) },
                 reference: try row.optionalString("reference").map { try Entry.decodeJSON(Reference.self, $0) })
-        }
-    }
-
-    /// What every node serves.
-    public func nodes() throws -> [NodeReportRow] {
-        try connection.query(
-            """
-            SELECT node, address, version, publication, image_hash, swaps, \(Self.time("swapped_at")) AS swapped_at, swap_microseconds,
-                \(Self.time("reported_at")) AS reported_at,
-                extract(epoch FROM clock_timestamp() - reported_at)::double precision AS ago,
-                coalesce((SELECT max(v.version) FROM freshet.versions v WHERE v.pipeline = n.pipeline), 0) - version AS behind
-            FROM freshet.nodes n WHERE pipeline = $1 ORDER BY node
-            """, [.text(pipeline)], timeout: Self.timeout
-        ).map { row in
-            NodeReportRow(
-                node: try row.string("node"), address: try row.string("address"), version: UInt64(try row.int("version")),
-                publication: try row.int("publication"), imageHash: try row.string("image_hash"), swaps: try row.int("swaps"),
-                swappedAt: try row.string("swapped_at"), swapMicroseconds: try row.int("swap_microseconds"),
-                reportedAt: try row.string("reported_at"), reportedAgoSeconds: try row.double("ago"),
-                versionsBehind: try row.int("behind"))
         }
     }
 }

@@ -218,25 +218,6 @@ public final class Store {
             ], timeout: Self.timeout)
     }
 
-    /// Keeps what a node says of itself.
-    public func report(
-        node: String, address: String, version: UInt64, publication: UInt64, imageHash: ImageHash, swaps: UInt64,
-        swappedAtMilliseconds: Int64, swapMicroseconds: Int64
-    ) throws {
-        _ = try connection.execute(
-            """
-            INSERT INTO freshet.nodes (pipeline, node, address, version, publication, image_hash, swaps, swapped_at, swap_microseconds)
-            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
-            ON CONFLICT (pipeline, node) DO UPDATE SET address = $3, version = $4, publication = $5, image_hash = $6, swaps = $7,
-                swapped_at = $8, swap_microseconds = $9, reported_at = clock_timestamp()
-            """,
-            [
-                .text(pipeline), .text(node), .text(address), .int(Int64(version)), .int(Int64(publication)),
-                .text(imageHash.description), .int(Int64(swaps)), .timestamp(microsecondsSinceEpoch: swappedAtMilliseconds * 1000),
-                .int(swapMicroseconds),
-            ], timeout: Self.timeout)
-    }
-
     static func json(_ value: some Encodable) throws -> String { String(decoding: try Entry.json.encode(value), as: UTF8.self) }
 }
 

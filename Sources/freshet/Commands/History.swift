@@ -162,11 +162,11 @@ struct NodesCommand: ParsableCommand {
         if output.json { return try Output.json(Result(nodes: nodes)) }
         guard !nodes.isEmpty else { return Output.line("no node has reported yet") }
         var table = TextTable(
-            ["node", "address", "version", "behind", "publication", "image", "swaps", "swapped", "took", "reported"],
-            rightAligned: [2, 3, 4, 6, 8])
+            ["node", "address", "state", "version", "behind", "publication", "image", "swaps", "swapped", "took", "reported"],
+            rightAligned: [3, 4, 5, 7, 9])
         for node in nodes {
             table.add([
-                node.node, node.address, String(node.version), Format.count(node.versionsBehind), String(node.publication),
+                node.node, node.address, node.state == .ok ? "ok" : node.state.rawValue.uppercased(), String(node.version), Format.count(node.versionsBehind), String(node.publication),
                 String(node.imageHash.prefix(12)), Format.count(node.swaps), node.swappedAt, "\(Format.count(node.swapMicroseconds)) µs",
                 Format.duration(milliseconds: Int64(node.reportedAgoSeconds * 1000)) + " ago",
             ])
