@@ -97,7 +97,7 @@ private func newest(_ loop: Loop) throws -> Int64 {
     return try connection.query("SELECT coalesce(max(version), 0) AS version FROM freshet.versions", timeout: .seconds(20)).first?.int("version") ?? 0
 }
 
-private func concatenate(_ files: [String], to path: String) throws {
+func concatenate(_ files: [String], to path: String) throws {
     _ = FileManager.default.createFile(atPath: path, contents: nil)
     let output = try FileHandle(forWritingTo: URL(filePath: path))
     defer { try? output.close() }
