@@ -35,7 +35,7 @@ func measureSwaps(_ bench: Workbench) async throws {
 
     let pipeline = try bench.file("swaps", bench.clicksPipeline([("    topic: feedback.clicks\n", "    topic: feedback.clicks\n    properties: {fetch.wait.max.ms: 10}\n")]))
     let node = try ChildProcess(
-        bench.freshet, ["serve", pipeline, "--http", "127.0.0.1:0"], environment: ["KAFKA_BROKERS": broker.address, "DATABASE_URL": ""], folder: bench.folder)
+        bench.freshet, ["serve", pipeline, "--http", "127.0.0.1:0"], environment: ["KAFKA_BROKERS": broker.address, "DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none"], folder: bench.folder)
     defer { node.kill() }
     let port = try await until("the node listens", state: { node.standardError }) { node.standardError.firstMatch(of: /HTTP on port (\d+)/).flatMap { Int($0.1) } }
     func swaps() async throws -> Int {
@@ -115,7 +115,7 @@ private struct RecordedPublications {
 /// Lets a learner learn some 10,000 clicks a version, and keeps what it publishes.
 private func record(_ bench: Workbench, publications: Int) async throws -> RecordedPublications {
     let replacing = ["{events: 20000, seconds: 0.5}": "{events: 10000, seconds: 10}", "bits: 20": "bits: 22"]
-    return try await Loop.with(.clicks, replacing: replacing) { loop in
+    return try await Loop.with(.clicks, partitions: 32, replacing: replacing) { loop in
         var recorded = RecordedPublications()
         let consumer = try KafkaConsumer(KafkaConfiguration(brokers: loop.brokers, properties: ["fetch.wait.max.ms": "10"]), groupID: "bench")
         defer { _ = consumer.close(timeout: .seconds(5)) }
@@ -127,8 +127,8 @@ private func record(_ bench: Workbench, publications: Int) async throws -> Recor
         let feeds = try (0..<(publications * 10_000 / bench.events + 1)).map { _ in try bench.clicks("json") }
         let file = "\(loop.folder)/many.jsonl"
         try concatenate(feeds, to: file)
-        // As fast as publications are made and sent.
-        let feed = try loop.start("feed", loop.file, file, "--rate", "100000")
+        // What a learner and the memory of the broker keep up with.
+        let feed = try loop.start("feed", loop.file, file, "--rate", "50000")
         var (assembler, imageAssembler) = (PublicationAssembler(), PublicationAssembler())
         var (messages, imageMessages): ([[UInt8]], [(key: [UInt8]?, value: [UInt8])]) = ([], [])
         var followOffset: Int64?
