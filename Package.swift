@@ -79,7 +79,7 @@ let package = Package(
                 "TestSupport", "Pipeline", "Learner", "Model", "Records", "Drift", "KafkaClient", "PostgresClient", "CMalloc",
                 .product(name: "Crypto", package: "swift-crypto"),
             ],
-            path: "Tests/Benchmarks", exclude: ["partial_fit.py"], swiftSettings: hot),
+            path: "Tests/Benchmarks", exclude: ["partial_fit.py", "mlserver_model.py"], swiftSettings: hot),
         .target(
             name: "Simulator",
             dependencies: [

@@ -11,9 +11,7 @@ private let roundSeconds = 12
 private let publicationsASecond = 5
 
 func measureSwaps(_ bench: Workbench) async throws {
-    guard let wrk = ["/usr/bin/wrk", "/usr/local/bin/wrk"].first(where: FileManager.default.isExecutableFile(atPath:)) else {
-        return bench.row("swaps under requests", "skipped: wrk is not on this machine")
-    }
+    guard let wrk = Wrk(bench) else { return bench.row("swaps under requests", "skipped: wrk is not on this machine") }
     let count = rounds * roundSeconds * publicationsASecond + 20
     let sent = try await record(bench, publications: count)
     let broker = try EmbeddedBroker(topics: ["feedback.clicks", "clicks.versions", "clicks.images"].map { ($0, 1) })
@@ -45,15 +43,9 @@ func measureSwaps(_ bench: Workbench) async throws {
     try await until("the node has the image", state: { node.standardError }) { try await swaps() > 0 }
 
     let lines = try String(contentsOfFile: bench.clicks("json"), encoding: .utf8).split(separator: "\n").prefix(10)
-    let script = "\(bench.folder)/predict.lua"
-    try """
-    wrk.method = "POST"
-    wrk.headers["Content-Type"] = "application/json"
-    wrk.body = [==[{"instances":[\(lines.joined(separator: ","))]}]==]
-    """.write(toFile: script, atomically: true, encoding: .utf8)
+    let body = #"{"instances":[\#(lines.joined(separator: ","))]}"#
     func ask() throws -> ChildProcess {
-        try ChildProcess(
-            wrk, ["-t1", "-c4", "-d\(roundSeconds)s", "--latency", "-s", script, "http://127.0.0.1:\(port)/v1/models/clicks:predict"], folder: bench.folder)
+        try wrk.start("http://127.0.0.1:\(port)/v1/models/clicks:predict", body: body, connections: 4, seconds: roundSeconds)
     }
     var (quiet, swapping): ([WrkFigures], [WrkFigures]) = ([], [])
     let before = try await swaps()
@@ -77,29 +69,6 @@ func measureSwaps(_ bench: Workbench) async throws {
         decimal(median(zip(swapping, quiet).map { $0.p99 / $1.p99 }), 2), goal: "1.25")
     bench.row("the same: requests a second", rate(swapping.map(\.rate)), "none: \(rate(quiet.map(\.rate)))", ratio(swapping.map(\.rate), quiet.map(\.rate)))
     bench.row("the same: requests that failed", "\(failed) of \(requests)", "\(swapped) swaps", goal: "0")
-}
-
-/// What `wrk --latency` printed.
-private struct WrkFigures {
-    var rate = 0.0
-    var requests = 0
-    /// Milliseconds.
-    var p99 = 0.0
-    /// Answers other than 2xx and 3xx, and connections that failed.
-    var failed = 0
-
-    init(_ text: String) throws {
-        guard let latency = text.firstMatch(of: /99%\s+([0-9.]+)(us|ms|s)/), let number = Double(latency.1),
-            let perSecond = text.firstMatch(of: /Requests\/sec:\s+([0-9.]+)/).flatMap({ Double($0.1) }),
-            let all = text.firstMatch(of: /(\d+) requests in/).flatMap({ Int($0.1) })
-        else { throw BenchmarkError("wrk said \(text)") }
-        p99 = number * (latency.2 == "us" ? 0.001 : latency.2 == "ms" ? 1 : 1000)
-        (rate, requests) = (perSecond, all)
-        failed = text.firstMatch(of: /Non-2xx or 3xx responses: (\d+)/).flatMap { Int($0.1) } ?? 0
-        if let errors = text.firstMatch(of: /connect (\d+), read (\d+), write (\d+), timeout (\d+)/) {
-            failed += [errors.1, errors.2, errors.3, errors.4].reduce(0) { $0 + (Int($1) ?? 0) }
-        }
-    }
 }
 
 /// A learner's publications as they were sent.
