@@ -2,6 +2,9 @@
 // holds two and swaps them. The hash is kept from the blocks that changed:
 //   - a block's old hash leaves the sum at its first change after `seal`, its new one enters at the next `seal`;
 //   - so between seals `touched` has exactly one bit for each block whose hash is missing from the sum.
+// An image that is published also keeps each block that changed as it was at the last publication, saved at its first change since: patches are made
+// of differences, and a copy of the whole published image would cost a learner 1.07 bytes a weight for good.
+//   - `unpublished` and `touched` together have a bit for exactly the blocks that are saved.
 
 import Records
 
@@ -22,7 +25,11 @@ public final class Image: @unchecked Sendable {
     private let unpublished: Table<UInt64>
     @usableFromInline var sum: UInt128
     /// A capture of this image that is under way.
-    @usableFromInline private(set) var capture: TableLines?
+    private var capture: TableLines?
+    /// The blocks as they were at the last publication; nil while none are published.
+    private var published: ChangedBlocks?
+    /// Whether a block must be saved before its first change.
+    @usableFromInline private(set) var savesBlocks = false
 
     /// All weights zero.
     public init(_ layout: ImageLayout) {
@@ -68,19 +75,23 @@ public final class Image: @unchecked Sendable {
         if touched.pointer[block >> 6] & bit == 0 {
             touched.pointer[block >> 6] |= bit
             sum &-= ImageHash.block(UInt64(truncatingIfNeeded: block), line)
-            if capture != nil { save(block) }
+            if savesBlocks { save(block) }
         }
         return line
     }
 
     @inline(never) @usableFromInline
-    func save(_ block: Int) { capture?.save(block) }
+    func save(_ block: Int) {
+        capture?.save(block)
+        if unpublished.pointer[block >> 6] >> UInt64(block & 63) & 1 == 0 { published?.append(block, line(block)) }
+    }
 
     /// Blocks, each of which is a line, are saved in `lines` from now on before they change; until it is nil. The first change since a seal is where
     /// a block is saved, so everything is sealed here.
     public func saveBlocks(in lines: TableLines?) {
         if lines != nil { seal() }
         capture = lines
+        savesBlocks = capture != nil || published != nil
     }
 
     /// Brings the hash up to date with the changes since the last call, and returns it.
@@ -112,17 +123,25 @@ public final class Image: @unchecked Sendable {
         return ImageHash(value: total)
     }
 
-    /// The blocks changed since the last call, sealed ones only, in ascending order; forgets them.
-    public func takeUnpublished() -> [UInt32] {
-        var changed: [UInt32] = []
-        for word in 0..<unpublished.count where unpublished.pointer[word] != 0 {
-            Self.eachBit(of: unpublished.pointer[word], word) { changed.append(UInt32($0)) }
-            unpublished.pointer[word] = 0
-        }
+    /// From now on `takeUnpublished` says what changed: first, since now.
+    public func beginPublishing() {
+        seal()
+        for word in 0..<unpublished.count { unpublished.pointer[word] = 0 }
+        published = ChangedBlocks()
+        savesBlocks = true
+    }
+
+    /// Seals, and takes the blocks changed since the last call; nothing unless publishing has begun.
+    public func takeUnpublished() -> ChangedBlocks {
+        seal()
+        guard var changed = published else { return ChangedBlocks() }
+        published = ChangedBlocks(capacityOf: changed)
+        changed.finish(from: table.bytes)
+        for word in 0..<unpublished.count { unpublished.pointer[word] = 0 }
         return changed
     }
 
-    /// Computes the hash anew from all blocks, and returns it: after the bytes were replaced from outside.
+    /// Computes the hash anew from all blocks, and returns it: after the bytes were replaced from outside. What was unpublished is forgotten.
     @discardableResult
     public func rehash() -> ImageHash {
         sum = 0
@@ -133,6 +152,7 @@ public final class Image: @unchecked Sendable {
             touched.pointer[word] = 0
             unpublished.pointer[word] = 0
         }
+        if published != nil { published = ChangedBlocks() }
         return seal()
     }
 
@@ -153,22 +173,14 @@ public final class Image: @unchecked Sendable {
         return rehash()
     }
 
-    /// Applies a patch: writes `blocks[64 * i ..< 64 * (i + 1)]` to the block with index `indices[i]`, replaces the head, and returns the new
-    /// hash, for the caller to compare with the patch's. Throws, and has changed nothing, where the patch is not for an image of this size.
-    public func apply(indices: [UInt32], blocks: [UInt8], head: ImageHead) throws(FormatError) -> ImageHash {
-        guard blocks.count == indices.count * Block.byteCount, fits(head) else {
-            throw FormatError(
-                "a patch of \(indices.count) blocks, \(blocks.count) bytes and \(head.description) for an image with \(self.head.description)")
+    /// Applies a patch: adds the changes to the blocks, replaces the head, and returns the new hash, for the caller to compare with the patch's.
+    /// Throws, and has changed nothing, where the patch is not for an image of this size.
+    public func apply(_ changes: BlockChanges, head: ImageHead) throws(FormatError) -> ImageHash {
+        guard fits(head) else { throw FormatError("a patch with \(head.description) for an image with \(self.head.description)") }
+        if let last = changes.blocks.last, Int(last) >= blockCount {
+            throw FormatError("a patch for block \(last) of an image that has \(blockCount)")
         }
-        if let wrong = indices.first(where: { Int($0) >= blockCount }) {
-            throw FormatError("a patch for block \(wrong) of an image that has \(blockCount)")
-        }
-        blocks.withUnsafeBytes { bytes in
-            guard let base = bytes.baseAddress else { return }
-            for (position, index) in indices.enumerated() {
-                change(block: Int(index)).copyMemory(from: base + position * Block.byteCount, byteCount: Block.byteCount)
-            }
-        }
+        changes.add(to: self)
         write(head)
         return seal()
     }

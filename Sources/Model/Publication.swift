@@ -1,7 +1,7 @@
 // What a learner sends to serving nodes, and how it travels.
 //
-// A publication is either a patch (the blocks changed since the publication before it), a whole image, or a notice that says "there
-// is a whole image". Its body is compressed, then cut into parts of at most 512 KiB, each a Kafka message with the same header and a
+// A publication is either a patch (by how much blocks changed since the publication before it), a whole image, or a notice that says
+// "there is a whole image". Its body is compressed, then cut into parts of at most 512 KiB, each a Kafka message with the same header and a
 // check of its own, so that any loss, doubling or mixing of parts is noticed before anything is applied:
 //
 //   topic X.versions    patches and notices, in order of publication
@@ -14,8 +14,8 @@ import Records
 /// A version made ready for the nodes.
 public struct Publication: Sendable, Equatable {
     public enum Content: Sendable, Equatable {
-        /// Blocks as they are after this publication: `blocks[64 * i ..< 64 * (i + 1)]` is the block with index `indices[i]`.
-        case patch(base: UInt64, baseHash: ImageHash, indices: [UInt32], blocks: [UInt8], head: ImageHead)
+        /// What changed since publication `base`, whose image has `baseHash`: right for that image alone.
+        case patch(base: UInt64, baseHash: ImageHash, changes: BlockChanges, head: ImageHead)
         case image(blocks: [UInt8], head: ImageHead)
         /// The publication can be had only as a whole image.
         case notice
@@ -50,8 +50,10 @@ public struct Publication: Sendable, Equatable {
         self.content = content
     }
 
-    /// Codes of weights hardly compress: more effort than this costs the learner time and saves some percent.
-    private static let compressionLevel: Int32 = -3
+    /// Codes of weights hardly compress: for a whole image more effort than this costs the learner time and saves some percent.
+    private static let imageCompressionLevel: Int32 = -3
+    /// The lowest at which zstd codes by frequency, which is all that helps a patch.
+    private static let patchCompressionLevel: Int32 = 1
     public static let partBytesMaximum = 512 << 10
     /// No image is larger.
     static let bodyBytesMaximum = 5 << 30
@@ -68,9 +70,10 @@ public struct Publication: Sendable, Equatable {
 
     /// The messages that carry it, in the order in which they must be sent.
     public func messages() throws -> [PublicationMessage] {
-        let body = self.body
+        let (body, streamEnds) = self.body
         let bodyCheck = PublicationHeader.check(body)
-        let compressed = try body.withUnsafeBytes { bytes in try Zstd.compress(bytes, level: Self.compressionLevel) }
+        let level = kind == .patch ? Self.patchCompressionLevel : Self.imageCompressionLevel
+        let compressed = try body.withUnsafeBytes { bytes in try Zstd.compress(bytes, level: level, blockEnds: streamEnds) }
         let parts = max((compressed.count + Self.partBytesMaximum - 1) / Self.partBytesMaximum, 1)
         let slot = sequence % 2 == 0 ? "A" : "B"
         return (0..<parts).map { part in
@@ -96,8 +99,10 @@ public struct Publication: Sendable, Equatable {
         }
     }
 
-    private var body: [UInt8] {
+    /// And where streams of values that are unlike end.
+    private var body: (bytes: [UInt8], streamEnds: [Int]) {
         var writer = ByteWriter()
+        var ends: [Int] = []
         func append(_ head: ImageHead) {
             writer.append(UInt32(head.moments.count))
             for moment in head.moments {
@@ -109,18 +114,11 @@ public struct Publication: Sendable, Equatable {
             for value in head.mixture { writer.append(value.bitPattern) }
         }
         switch content {
-        case .patch(let base, let baseHash, let indices, let blocks, let head):
-            writer = ByteWriter(capacity: blocks.count + indices.count * 2 + head.moments.count * 24 + head.mixture.count * 4 + 64)
+        case .patch(let base, let baseHash, let changes, let head):
             writer.append(base)
             writer.append(baseHash.value)
             append(head)
-            writer.append(UInt32(indices.count))
-            var previous: UInt32 = 0
-            for index in indices {  // ascending, so the differences are small
-                writer.append(varint: UInt64(index - previous))
-                previous = index
-            }
-            blocks.withUnsafeBytes { writer.append(raw: $0) }
+            ends = [writer.bytes.count] + changes.append(to: &writer)
         case .image(let blocks, let head):
             writer = ByteWriter(capacity: blocks.count + head.moments.count * 24 + head.mixture.count * 4 + 16)
             append(head)
@@ -129,7 +127,7 @@ public struct Publication: Sendable, Equatable {
         case .notice:
             break
         }
-        return writer.bytes
+        return (writer.bytes, ends)
     }
 
     init(header: PublicationHeader, body: [UInt8]) throws {
@@ -161,21 +159,9 @@ public struct Publication: Sendable, Equatable {
                 let base: UInt64 = try reader.integer()
                 let baseHash = ImageHash(value: try reader.integer())
                 let head = try head()
-                let count = try reader.count(maximum: reader.remaining / (Block.byteCount + 1))
-                var indices: [UInt32] = []
-                indices.reserveCapacity(count)
-                var previous: UInt64 = 0
-                for position in 0..<count {
-                    let step = try reader.varint()
-                    guard step <= UInt32.max, previous + step <= UInt32.max, position == 0 || step > 0 else {
-                        throw FormatError("block indices that do not ascend")
-                    }
-                    previous += step
-                    indices.append(UInt32(previous))
-                }
-                let blocks = [UInt8](try reader.raw(count: count * Block.byteCount))
+                let changes = try BlockChanges(from: &reader)
                 try reader.expectEnd()
-                return .patch(base: base, baseHash: baseHash, indices: indices, blocks: blocks, head: head)
+                return .patch(base: base, baseHash: baseHash, changes: changes, head: head)
             case .image:
                 let head = try head()
                 let count = try reader.count(maximum: reader.remaining / Block.byteCount)
@@ -200,8 +186,8 @@ public struct PublicationMessage: Sendable, Equatable {
 }
 
 struct PublicationHeader: Equatable {
-    /// "FRS2": the format's number is its last character.
-    static let magic: UInt32 = 0x3253_5246
+    /// "FRS3": the format's number is its last character. Format 2 had whole blocks in its patches.
+    static let magic: UInt32 = 0x3353_5246
     static let checkSeed: UInt64 = 0x7075_626c_6973_6800
 
     var kind: UInt8
@@ -224,7 +210,11 @@ struct PublicationHeader: Equatable {
         let check = UInt64(littleEndian: message.loadUnaligned(fromByteOffset: checked.count, as: UInt64.self))
         guard hash64(checked, seed: checkSeed) == check else { throw FormatError("a message whose check does not agree") }
         var reader = ByteReader(checked)
-        guard try reader.integer(UInt32.self) == magic else { throw FormatError("a message of another format") }
+        let format = try reader.integer(UInt32.self)
+        guard format == magic else {
+            guard format << 8 == magic << 8, let digit = Unicode.Scalar(format >> 24) else { throw FormatError("a message of another format") }
+            throw FormatError("a message of format \(digit), this program reads 3: run learner and nodes of one release")
+        }
         let header = PublicationHeader(
             kind: try reader.integer(), epoch: try reader.integer(), sequence: try reader.integer(), version: try reader.integer(),
             hash: ImageHash(value: try reader.integer()), meaning: try reader.integer(),

@@ -69,7 +69,7 @@ package struct Follower: Sendable {
         highestEpoch = publication.epoch
         switch publication.content {
         case .image: return image(publication)
-        case .patch(let base, let baseHash, _, _, _): return patch(publication, base: base, baseHash: baseHash)
+        case .patch(let base, let baseHash, _, _): return patch(publication, base: base, baseHash: baseHash)
         case .notice: return notice(publication)
         }
     }

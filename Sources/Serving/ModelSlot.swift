@@ -89,14 +89,14 @@ package struct ImageWriter: ~Copyable {
 
     /// Applies a patch to what is served and swaps the result in. Throws, and what is served stays, if the result has another hash.
     package mutating func apply(_ publication: Publication) throws {
-        guard case .patch(_, _, let indices, let blocks, let head) = publication.content, let served else {
+        guard case .patch(_, _, let changes, let head) = publication.content, let served else {
             throw ServingError("publication \(publication.sequence) is not a patch to what is served")
         }
         let image = try levelSpare(with: served)
         lag = nil
-        try verify(try image.apply(indices: indices, blocks: blocks, head: head), publication)
+        try verify(try image.apply(changes, head: head), publication)
         swap(image, publication)
-        lag = indices
+        lag = changes.blocks
     }
 
     private func verify(_ hash: ImageHash, _ publication: Publication) throws {

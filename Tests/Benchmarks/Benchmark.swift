@@ -2,7 +2,8 @@
 // compared is made by `freshet generate` or here, from seeds. Nothing here passes or fails, and nothing stops the other parts: a part that
 // cannot be measured says why in its row.
 //
-//     freshet-bench [EVENTS] [PART...]      parts: evaluate core broker dense memory heap stages snapshot faults swaps freshness serve; all of them unless named
+//     freshet-bench [EVENTS] [PART...]      parts: evaluate core broker dense memory heap stages snapshot faults patches swaps freshness serve;
+//                                           all of them unless named
 //
 // FRESHET_PEERS names a Python virtual environment with vowpalwabbit, numpy and scikit-learn; without it those rows are skipped.
 
@@ -13,7 +14,7 @@ struct Benchmark {
     private static let parts: [(name: String, measure: @Sendable (Workbench) async throws -> Void)] = [
         ("evaluate", measureEvaluate), ("core", measureCore), ("broker", measureBroker), ("dense", measureDense),
         ("memory", measureMemory), ("heap", measureHeap), ("stages", measureStages), ("snapshot", measureSnapshot), ("faults", measureFaults),
-        ("swaps", measureSwaps), ("freshness", measureFreshness), ("serve", measureServe),
+        ("patches", measurePatches), ("swaps", measureSwaps), ("freshness", measureFreshness), ("serve", measureServe),
     ]
 
     static func main() async throws {

@@ -43,9 +43,10 @@ struct PublicationTarget: FuzzTarget {
         patch.append(UInt64(1))
         patch.append(UInt128(2))
         head.bytes.withUnsafeBytes { patch.append(raw: $0) }
-        patch.append(UInt32(1))
-        patch.append(varint: 1)
-        random.withUnsafeBytes { patch.append(raw: $0) }
+        // The first block's scale and its first code, and the last code of the second.
+        patch.append(UInt32(2))
+        for byte in [1, 0, 0, 0, 0, 60] as [UInt8] { patch.append(byte) }
+        random[..<6].withUnsafeBytes { patch.append(raw: $0) }
         func item(_ flags: UInt8, _ kind: UInt8, _ body: [UInt8]) -> [UInt8] { [flags, kind, UInt8(body.count & 255), UInt8(body.count >> 8)] + body }
         let (whole, change, notice) = (image.bytes, patch.bytes, [UInt8]())
         let frame = try change.withUnsafeBytes { try Zstd.compress($0) }
@@ -105,7 +106,7 @@ struct PublicationTarget: FuzzTarget {
                 let size = body.count > 5 ? Int(body[5]) : 0
                 content = (try? body.withUnsafeBytes { try Zstd.decompress($0, size: size) }) ?? [UInt8](repeating: 0, count: size)
             }
-            writer.append(0x3253_5246 as UInt32)
+            writer.append(0x3353_5246 as UInt32)
             writer.append(kind)
             writer.append(UInt64(flags.contains(.old) ? 1 : 2))
             writer.append(flags.contains(.old) ? sequence - 1 : sequence)
@@ -140,11 +141,11 @@ struct PublicationTarget: FuzzTarget {
             case .notice: return fitting
             case .image(let blocks, let head):
                 if let hash = try? blocks.withUnsafeBytes({ try image.replace(blocks: $0, head: head) }) { fitting.hash = hash }
-            case .patch(_, _, let indices, let blocks, let head):
-                if let hash = try? image.apply(indices: indices, blocks: blocks, head: head) { fitting.hash = hash }
+            case .patch(_, _, let changes, let head):
+                if let hash = try? image.apply(changes, head: head) { fitting.hash = hash }
                 let position = served?.position
                 fitting.content = .patch(
-                    base: position?.sequence ?? 0, baseHash: position?.hash ?? ImageHash(value: 0), indices: indices, blocks: blocks, head: head)
+                    base: position?.sequence ?? 0, baseHash: position?.hash ?? ImageHash(value: 0), changes: changes, head: head)
             }
             return fitting
         }

@@ -108,7 +108,7 @@ extension Integration {
                 #expect(try await metricOf(node.port, "freshet_node_resyncs_total") == 0)
                 // A patch of something that the node does not hold.
                 let epoch = UInt64(try #require(before["epoch"].int))
-                try send(try publication(epoch: epoch, content: .patch(base: 999_999, baseHash: ImageHash(value: 5), indices: [], blocks: [], head: ImageHead())))
+                try send(try publication(epoch: epoch, content: .patch(base: 999_999, baseHash: ImageHash(value: 5), changes: BlockChanges(), head: ImageHead())))
                 try await untilMetric(node.port, "freshet_node_resyncs_total", above: 0)
 
                 #expect(try await feed.wait() == 0)

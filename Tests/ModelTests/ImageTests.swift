@@ -45,21 +45,42 @@ func margin(_ image: Image, _ features: [Feature]) -> Float {
         #expect(last.block == blocks - 1 && (0..<60).contains(last.lane))
     }
 
-    /// Protects patches: what changed since the last publication, sealed, each once, ascending; unsealed changes wait.
+    /// Protects patches: what changed since the last publication, each block once however often it was sealed between; nothing before the first.
     @Test func unpublishedBlocksAreExact() {
         let image = Image(ImageLayout(bits: 13, scaledCount: 0))
-        #expect(image.takeUnpublished().isEmpty)
+        _ = image.change(block: 7)
+        #expect(image.takeUnpublished().blocks.isEmpty)
+        _ = image.change(block: 8)
+        image.beginPublishing()
+        #expect(image.takeUnpublished().blocks.isEmpty)
         for block in [136, 3, 64, 3, 0, 63] { _ = image.change(block: block) }
-        #expect(image.takeUnpublished().isEmpty)
         image.seal()
         _ = image.change(block: 3)
         _ = image.change(block: 70)
-        #expect(image.takeUnpublished() == [0, 3, 63, 64, 136])
-        #expect(image.takeUnpublished().isEmpty)
-        image.seal()
+        #expect(image.takeUnpublished().blocks == [136, 3, 64, 0, 63, 70])
+        #expect(image.takeUnpublished().blocks.isEmpty)
         _ = image.change(block: 5)
         image.seal()
-        #expect(image.takeUnpublished() == [3, 5, 70])
+        _ = image.change(block: 5)
+        #expect(image.takeUnpublished().blocks == [5])
+        _ = image.change(block: 5)
+        image.rehash()
+        #expect(image.takeUnpublished().blocks.isEmpty, "the bytes were replaced from outside")
+    }
+
+    /// Protects patches of a learner whose state is captured meanwhile: both save a block before it changes, and neither stops the other.
+    @Test func blocksAreSavedForPatchesBesideACapture() throws {
+        let image = Image(ImageLayout(bits: 13, scaledCount: 0))
+        image.beginPublishing()
+        let base = image.copy()
+        image.write(block: 3, scale: 1, codes: [1])
+        let capture = StateCapture([.table(image.blockBytes)]) { _ in }
+        image.saveBlocks(in: capture.tables[0])
+        image.write(block: 3, scale: 2, codes: [2])
+        image.write(block: 4, scale: 2, codes: [2])
+        image.saveBlocks(in: nil)
+        image.write(block: 5, scale: 2, codes: [2])
+        #expect(try base.apply(BlockChanges(image.takeUnpublished()), head: image.head) == image.seal())
     }
 
     @Test func copyIsIndependent() throws {
@@ -69,7 +90,7 @@ func margin(_ image: Image, _ features: [Feature]) -> Float {
         image.write(block: 2, scale: 9, codes: [1, 2, 3])  // not sealed yet
         let copy = image.copy()
         #expect(copy.seal() == image.seal())
-        #expect(copy.takeUnpublished().isEmpty)
+        #expect(copy.takeUnpublished().blocks.isEmpty)
         let before = image.seal()
         copy.write(block: 0, scale: 3, codes: [4])
         copy.moments.pointer[1].update(1)
@@ -93,7 +114,7 @@ func margin(_ image: Image, _ features: [Feature]) -> Float {
         #expect(try image.replace(blocks: source.blockBytes, head: source.head) == source.seal())
         #expect(image.blockBytes.elementsEqual(source.blockBytes))
         #expect(image.momentValues == moments)
-        #expect(image.takeUnpublished().isEmpty)
+        #expect(image.takeUnpublished().blocks.isEmpty)
     }
 
     /// Protects a node: the blocks changed by the learner, applied to the image before, give the learner's image.
@@ -101,6 +122,7 @@ func margin(_ image: Image, _ features: [Feature]) -> Float {
         var random = SeededGenerator(7)
         let learner = Image(ImageLayout(bits: 12, scaledCount: 1))
         try learner.fill(&random)
+        learner.beginPublishing()
         let node = learner.copy()
         for _ in 0..<50 {
             for _ in 0..<10 {
@@ -109,18 +131,16 @@ func margin(_ image: Image, _ features: [Feature]) -> Float {
             }
             learner.moments.pointer[0].update(Double.random(in: 0...1, using: &random))
             let hash = learner.seal()
-            let indices = learner.takeUnpublished()
-            let blocks = indices.flatMap { index in learner.blockBytes[Int(index) * 64..<Int(index) * 64 + 64] }
-            #expect(try node.apply(indices: indices, blocks: blocks, head: learner.head) == hash)
+            #expect(try node.apply(BlockChanges(learner.takeUnpublished()), head: learner.head) == hash)
         }
         let hash = node.seal()
         let moments = node.momentValues
-        let block = [UInt8](repeating: 7, count: 64)
-        for (indices, blocks, values) in [
-            ([UInt32(node.blockCount)], block, moments), ([0, .max], block + block, moments), ([0], block + [1], moments),
-            ([0], [], moments), ([0], block, []), ([], block, moments),
-        ] as [([UInt32], [UInt8], [Moment])] {
-            #expect(throws: FormatError.self) { try node.apply(indices: indices, blocks: blocks, head: ImageHead(moments: values)) }
+        func changes(_ blocks: [UInt32]) -> BlockChanges {
+            let count = blocks.count * 64
+            return BlockChanges(ChangedBlocks(blocks: blocks, before: [UInt8](repeating: 0, count: count), after: [UInt8](repeating: 7, count: count)))
+        }
+        for (blocks, values) in [([UInt32(node.blockCount)], moments), ([0, .max], moments), ([0], []), ([], moments + moments)] {
+            #expect(throws: FormatError.self) { try node.apply(changes(blocks), head: ImageHead(moments: values)) }
         }
         #expect(node.rehash() == hash)
     }

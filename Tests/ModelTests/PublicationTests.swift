@@ -103,6 +103,7 @@ import Testing
             ("unknown kind", Forged(kind: 9, body: [])),
             ("kind 0", Forged(kind: 0, body: [])),
             ("another format", Forged(magic: 0x3153_5246, kind: 3, body: [])),
+            ("no format of ours", Forged(magic: 0x3353_5247, kind: 3, body: [])),
             ("largest size", Forged(kind: 2, body: body, bodySize: .max)),
             ("a size that is not the frame's", Forged(kind: 2, body: body, bodySize: 4 << 30)),
             ("size 0", Forged(kind: 2, body: body, bodySize: 0)),
@@ -116,7 +117,7 @@ import Testing
             ("an image of a million blocks in 300 bytes", Forged(kind: 2, body: [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 16, 0] + body)),
             ("four thousand million moments", Forged(kind: 2, body: [255, 255, 255, 255] + body)),
             ("four thousand million mixture numbers", Forged(kind: 2, body: [0, 0, 0, 0, 255, 255, 255, 255] + body)),
-            ("a patch of four thousand million blocks", Forged(kind: 1, body: body[..<24] + [0, 0, 0, 0, 0, 0, 0, 0, 255, 255, 255, 255] + body)),
+            ("a patch of four thousand million changes", Forged(kind: 1, body: body[..<24] + [0, 0, 0, 0, 0, 0, 0, 0, 255, 255, 255, 255] + body)),
             ("a patch of no bytes", Forged(kind: 1, body: [])),
             ("an image of no bytes", Forged(kind: 2, body: [])),
         ]
@@ -126,6 +127,12 @@ import Testing
         }
         var assembler = PublicationAssembler()
         #expect(try assembler.add(try Forged(kind: 3, body: []).message())?.content == .notice, "the forge itself is good")
+    }
+
+    /// Protects an upgrade: a node that gets patches of whole blocks, as the release before sent them, says what to do.
+    @Test func anotherFormatIsRefusedWithAReason() throws {
+        let error = #expect(throws: FormatError.self) { try PublicationAssembler.first(try Forged(magic: 0x3253_5246, kind: 1, body: []).message()) }
+        #expect(error?.description == "a message of format 2, this program reads 3: run learner and nodes of one release")
     }
 
     /// Protects: 16 bytes do not make a node ask for 4 GiB, whatever their frame's header says.
@@ -139,29 +146,35 @@ import Testing
     /// Bodies damaged before they were packed and checked, as by a sender gone wrong: refused, or read as what they say, never a trap.
     @Test func damagedBodiesNeverTrap() throws {
         var random = SeededGenerator(12)
-        var genuine = ByteWriter()  // a patch: base, hash, one moment, no mixture, four blocks
+        var genuine = ByteWriter()  // a patch: base, hash, one moment, no mixture, four blocks: a scale and two codes, then a code each
         genuine.append(UInt64(1))
         genuine.append(UInt128(2))
         genuine.append(UInt32(1))
         for value in [2.0, 1.0, 0.5] { genuine.append(value) }
         genuine.append(UInt32(0))
         genuine.append(UInt32(4))
-        for step in [0, 1, 130, 20_000] as [UInt64] { genuine.append(varint: step) }
-        random.bytes(4 * 64).withUnsafeBytes { genuine.append(raw: $0) }
+        for step in [1, 0, 130, 20_000] as [UInt64] { genuine.append(varint: step) }
+        for byte in [1, 0, 7, 2, 9, 30, 60] as [UInt8] { genuine.append(byte) }
+        random.bytes(9).withUnsafeBytes { genuine.append(raw: $0) }
         #expect(throws: Never.self) { try PublicationAssembler.first(try Forged(kind: 1, body: genuine.bytes).message()) }
+        var patches = 0
         for round in 0..<20_000 {
             var body = genuine.bytes
             for _ in 0..<Int.random(in: 1...3, using: &random) {
-                let at = Int.random(in: 0..<80, using: &random)
+                let at = Int.random(in: 0..<body.count, using: &random)
                 body[at] = random.next() % 3 == 0 ? 255 : UInt8(truncatingIfNeeded: random.next())
             }
             if round % 4 == 0 { body.removeLast(Int.random(in: 1..<body.count, using: &random)) }
             guard let read = try? PublicationAssembler.first(try Forged(kind: UInt8(1 + round % 2), body: body).message()) else { continue }
-            if case .patch(_, _, let indices, let blocks, _) = read.content {
-                #expect(blocks.count == indices.count * 64)
-                #expect(zip(indices, indices.dropFirst()).allSatisfy { $0 < $1 })
+            if case .patch(_, _, let changes, _) = read.content {
+                #expect(zip(changes.blocks, changes.blocks.dropFirst()).allSatisfy { $0 < $1 })
+                // Compared as bytes, for a moment may be no number.
+                let messages = try read.messages()
+                #expect(try PublicationAssembler.first(messages[0].value)?.messages() == messages, "what was read is written as the same")
+                patches += 1
             }
         }
+        #expect(patches > 1000, "most damage is to differences, which may be any")
     }
 }
 
@@ -176,7 +189,7 @@ extension PublicationAssembler {
 
 /// A message made by hand, whose check is right whatever the rest says.
 private struct Forged {
-    var magic: UInt32 = 0x3253_5246
+    var magic: UInt32 = 0x3353_5246
     var kind: UInt8
     var body: [UInt8]
     var bodySize: UInt64?
@@ -215,7 +228,8 @@ private func patch(blocks: Int = 5, moments: Int = 2) -> Publication {
     return publication(
         sequence: 9,
         .patch(
-            base: 8, baseHash: ImageHash(value: 99), indices: indices, blocks: random.bytes(64 * blocks),
+            base: 8, baseHash: ImageHash(value: 99),
+            changes: BlockChanges(ChangedBlocks(blocks: indices, before: random.bytes(64 * blocks), after: random.bytes(64 * blocks))),
             head: ImageHead(moments: (0..<moments).map { _ in random.moment() }, mixture: [1.5, -2])))
 }
 

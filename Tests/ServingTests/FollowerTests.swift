@@ -23,7 +23,7 @@ import Testing
         let base = base ?? sequence - 1
         return publication(
             sequence, epoch: epoch, hash: hash, meaning: meaning,
-            .patch(base: base, baseHash: baseHash ?? self.hash(base), indices: [], blocks: [], head: ImageHead()))
+            .patch(base: base, baseHash: baseHash ?? self.hash(base), changes: BlockChanges(), head: ImageHead()))
     }
 
     private func image(_ sequence: UInt64, epoch: UInt64 = 1, hash: ImageHash? = nil, meaning: UInt64 = 7) -> Publication {

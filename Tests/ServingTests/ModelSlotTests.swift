@@ -108,18 +108,19 @@ import Testing
         try writer.load(learner.whole())
         try writer.apply(learner.patch())
         let good = learner.patch()
-        guard case .patch(let base, let baseHash, let indices, let blocks, let head) = good.content else { return }
+        guard case .patch(let base, let baseHash, let changes, let head) = good.content else { return }
         let moments = head.moments
-        func variant(_ indices: [UInt32], _ blocks: [UInt8], _ moments: [Moment]) -> Publication {
+        func variant(_ changes: BlockChanges, _ moments: [Moment]) -> Publication {
             var publication = good
-            publication.content = .patch(base: base, baseHash: baseHash, indices: indices, blocks: blocks, head: ImageHead(moments: moments))
+            publication.content = .patch(base: base, baseHash: baseHash, changes: changes, head: ImageHead(moments: moments))
             return publication
         }
-        var flipped = blocks
-        flipped[5] ^= 1
+        func changed(_ block: UInt32) -> BlockChanges {
+            BlockChanges(ChangedBlocks(blocks: [block], before: [UInt8](repeating: 0, count: 64), after: [UInt8](repeating: 1, count: 64)))
+        }
         let wrong = [
-            variant(indices, flipped, moments), variant(indices, blocks, []), variant(indices, Array(blocks.dropLast()), moments),
-            variant([UInt32.max] + indices.dropFirst(), blocks, moments), variant([18] + indices.dropFirst(), blocks, moments),
+            variant(BlockChanges(), moments), variant(changes, []), variant(changed(0), moments), variant(changed(18), moments),
+            variant(changed(.max), moments),
         ]
         for publication in wrong { #expect(throws: (any Error).self) { try writer.apply(publication) } }
         var otherSize = learner.whole()

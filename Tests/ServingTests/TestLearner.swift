@@ -32,6 +32,7 @@ final class TestLearner {
     init(seed: UInt64 = 1) {
         random = SeededGenerator(seed)
         hash = image.seal()
+        image.beginPublishing()
     }
 
     var version: UInt64 { sequence * 10 }
@@ -50,9 +51,7 @@ final class TestLearner {
         let baseHash = hash
         hash = image.seal()
         sequence += 1
-        let indices = image.takeUnpublished()
-        let blocks = indices.flatMap { Array(image.blockBytes[Int($0) * 64..<Int($0) * 64 + 64]) }
-        return publication(.patch(base: base, baseHash: baseHash, indices: indices, blocks: blocks, head: image.head))
+        return publication(.patch(base: base, baseHash: baseHash, changes: BlockChanges(image.takeUnpublished()), head: image.head))
     }
 
     /// The present state whole.

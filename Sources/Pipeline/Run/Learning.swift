@@ -45,6 +45,7 @@ final class Learning {
         cutAt = run.clock.now
         snapshotAt = run.clock.now
         newest = run.service.status.newestEventMilliseconds
+        machine.learner.image.beginPublishing()
     }
 
     func step(wait: Duration) throws -> Bool {

@@ -13,9 +13,8 @@ struct PublicationJob: Sendable {
     var hash: ImageHash
     var window: MetricReport?
     var newestEventMilliseconds: Int64
-    /// The blocks changed since the job before, with their bytes.
-    var indices: [UInt32]
-    var blocks: [UInt8]
+    /// What changed since the job before.
+    var changed: ChangedBlocks
     var head: ImageHead
     /// All blocks, when the publisher had asked for them.
     var image: [UInt8]?
@@ -26,19 +25,9 @@ struct PublicationJob: Sendable {
         self.hash = hash
         window = metrics.window
         self.newestEventMilliseconds = newestEventMilliseconds
-        indices = image.takeUnpublished()
-        let all = image.blockBytes
-        let size = Block.byteCount
-        blocks = [UInt8](unsafeUninitializedCapacity: indices.count * size) { [indices] buffer, count in
-            for (position, index) in indices.enumerated() {
-                let block = UnsafeRawBufferPointer(rebasing: all[Int(index) * size..<(Int(index) + 1) * size])
-                UnsafeMutableRawBufferPointer(rebasing: UnsafeMutableRawBufferPointer(buffer)[position * size..<(position + 1) * size])
-                    .copyMemory(from: block)
-            }
-            count = indices.count * size
-        }
+        changed = image.takeUnpublished()
         head = image.head
-        self.image = whole ? Array(all) : nil
+        self.image = whole ? Array(image.blockBytes) : nil
     }
 }
 
@@ -126,11 +115,15 @@ final class Publisher: Sendable {
         var publication = Publication(
             epoch: UInt64(epoch), sequence: state.sequence, version: job.version, hash: job.hash, meaning: meaning,
             newestEventMilliseconds: job.newestEventMilliseconds,
-            content: base.map {
-                .patch(base: $0.sequence, baseHash: $0.hash, indices: job.indices, blocks: job.blocks, head: job.head)
-            } ?? .notice)
+            content: .notice)
+        var blocks = 0
+        if let base {
+            let changes = BlockChanges(job.changed)
+            blocks = changes.blocks.count
+            publication.content = .patch(base: base.sequence, baseHash: base.hash, changes: changes, head: job.head)
+        }
         var sent: [SentPublication] = []
-        let (last, first) = try send(publication, to: versionsTopic, blocks: job.indices.count, base: base?.sequence)
+        let (last, first) = try send(publication, to: versionsTopic, blocks: blocks, base: base?.sequence)
         state.patchBytes += first.bytes
         sent.append(first)
         if let image = job.image {
@@ -161,7 +154,7 @@ final class Publisher: Sendable {
             offset,
             SentPublication(
                 sequence: publication.sequence, version: publication.version, epoch: epoch, kind: kind, base: base, hash: publication.hash,
-                blocks: kind == "notice" ? 0 : blocks, messages: messages.count, bytes: bytes)
+                blocks: blocks, messages: messages.count, bytes: bytes)
         )
     }
 }
