@@ -113,7 +113,7 @@ extension Response {
 
     /// Sets a header field by its name, which must be a token.
     mutating func set(_ name: String, _ value: String) {
-        if let name = HTTPField.Name(name) { headers[name] = value }
+        if let name = HTTPFields.Element.Name(name) { headers[name] = value }
     }
 
     init(metrics: String) {

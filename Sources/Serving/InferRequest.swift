@@ -37,12 +37,12 @@ struct InferRequest {
             of: "inputs", in: json, example: #"{"inputs": [{"name": "field", "shape": [1], "datatype": "BYTES", "data": [value]}, ...]}"#,
             maximum: EventDecoder.fieldsMaximum
         ) { inputs.append(JSONText($0)) }
-        tensors = try inputs.map { try Tensor($0, fields: fields, binary: &binary) }
+        let tensors = try inputs.map { try Tensor($0, fields: fields, binary: &binary) }
         guard binary.isEmpty else { throw ServingError("\(binary.count) bytes of data are behind the last input's") }
         if let twice = Dictionary(grouping: tensors, by: \.field.name).first(where: { $1.count > 1 }) {
             throw ServingError("input \(twice.key) is there twice")
         }
-        count = tensors.first?.shape[0] ?? 0
+        let count = tensors.first?.shape[0] ?? 0
         if let other = tensors.first(where: { $0.shape[0] != count }) {
             throw ServingError("input \(other.field.name) has \(other.shape[0]) instances, \(tensors[0].field.name) has \(count)")
         }
@@ -50,6 +50,8 @@ struct InferRequest {
             throw ServingError("the tensors have \(count) instances; there must be 1 to \(Predictor.instancesMax): send several requests")
         }
 
+        self.tensors = tensors
+        self.count = count
         let members = JSONText(json).members
         id = members["id"]
         if let id, !id.isString { throw ServingError("`id` must be a string") }

@@ -26,7 +26,7 @@ public actor NodeClient {
     }
 
     private let host: String
-    package let port: Int
+    package nonisolated let port: Int
     private let timeout: Duration
     private var connection: Connection?
 

@@ -143,7 +143,7 @@ final class NodeRoutes: Sendable {
     }
 
     private func jsonLength(_ request: Request) throws -> Int? {
-        guard let text = HTTPField.Name(InferRequest.headerLength).flatMap({ request.headers[$0] }) else { return nil }
+        guard let text = HTTPFields.Element.Name(InferRequest.headerLength).flatMap({ request.headers[$0] }) else { return nil }
         guard let length = Int(text) else { throw ServingError("the header \(InferRequest.headerLength) is no number") }
         return length
     }

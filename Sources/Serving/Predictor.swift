@@ -75,7 +75,7 @@ final class Predictor: Sendable {
 
     /// Decodes the instances and passes them on with the image, their standardised numbers resolved.
     private func decode<Result>(
-        _ instances: Instances, with served: ServedImage, eachDecoded: (EventDecoder, Example) -> Void = { _, _ in },
+        _ instances: Instances, with served: ServedImage, eachDecoded: ((EventDecoder, Example) -> Void)? = nil,
         _ body: (ExampleBatch, Image) throws -> Result
     ) throws -> Result {
         let buffers = idle.withLock { $0.popLast() } ?? Buffers(plan)
@@ -86,7 +86,7 @@ final class Predictor: Sendable {
         let batch = buffers.batch
         try instances { instance in
             buffers.decoder.decode(instance, offset: Int64(batch.count), requireLabel: false, into: batch)
-            if let example = batch.examples.last { eachDecoded(buffers.decoder, example) }
+            if let example = batch.examples.last { eachDecoded?(buffers.decoder, example) }
         }
         guard batch.refusals.isEmpty else {
             let bad = batch.examples.first { $0.refusal >= 0 }

@@ -212,6 +212,28 @@ func withRichNode(
         }
     }
 
+    /// Protects: requests damaged in any way are answered or refused, and the next one is answered as ever.
+    @Test(.timeLimit(.minutes(2))) func damagedRequests() async throws {
+        try await withRichNode { _, client in
+            let whole = Array("{\"id\":\"1\",\"outputs\":[{\"name\":\"prediction\"}],\"inputs\":[\(RichEvents.tensors.joined(separator: ","))]}".utf8)
+            let data: [UInt8] = [1, 0, 0, 0, 97, 2, 0, 0, 0, 98, 99]
+            let json = Array(#"{"inputs":[{"name":"site","shape":[2],"datatype":"BYTES","parameters":{"binary_data_size":11}}]}"#.utf8)
+            let expected = try await client.post("/v2/models/clicks/infer", whole).text
+            let pieces = ["\"", "\\", "[", "]", "{", "}", ",", ":", "null", "1e9", "4294967296", "-1"].map { Array($0.utf8) }
+            var random = SeededGenerator(3)
+            var codes: Set<Int> = []
+            for _ in 0..<3000 {
+                codes.insert(try await client.post("/v2/models/clicks/infer", random.mutated(whole, pieces: pieces)).status)
+                let body = random.mutated(json, pieces: pieces) + random.mutated(data)
+                let length = Bool.random(using: &random) ? json.count : Int.random(in: -1...body.count + 1, using: &random)
+                codes.insert(
+                    try await client.post("/v2/models/clicks/infer", body, headers: [("inference-header-content-length", String(length))]).status)
+            }
+            #expect(codes == [200, 400])
+            #expect(try await client.post("/v2/models/clicks/infer", whole).text == expected)
+        }
+    }
+
     /// Protects: a path with a version is answered by that version or not at all, in both protocols.
     @Test func versions() async throws {
         try await withRichNode { learner, client in
