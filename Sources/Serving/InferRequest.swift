@@ -32,12 +32,13 @@ struct InferRequest {
         }
         let json = UnsafeRawBufferPointer(rebasing: body[..<jsonLength])
         var binary = UnsafeRawBufferPointer(rebasing: body[jsonLength...])
-        var inputs: [JSONText] = []
+        // Checks all of it; from here on its parts are found where they stand.
         try splitItems(
             of: "inputs", in: json, example: #"{"inputs": [{"name": "field", "shape": [1], "datatype": "BYTES", "data": [value]}, ...]}"#,
             maximum: EventDecoder.fieldsMaximum
-        ) { inputs.append(JSONText($0)) }
-        let tensors = try inputs.map { try Tensor($0, fields: fields, binary: &binary) }
+        ) { _ in }
+        let members = JSONText(json).members
+        let tensors = try (members["inputs"]?.items ?? []).map { try Tensor($0, fields: fields, binary: &binary) }
         guard binary.isEmpty else { throw ServingError("\(binary.count) bytes of data are behind the last input's") }
         if let twice = Dictionary(grouping: tensors, by: \.field.name).first(where: { $1.count > 1 }) {
             throw ServingError("input \(twice.key) is there twice")
@@ -52,7 +53,6 @@ struct InferRequest {
 
         self.tensors = tensors
         self.count = count
-        let members = JSONText(json).members
         id = members["id"]
         if let id, !id.isString { throw ServingError("`id` must be a string") }
         let outputs = members["outputs"]?.items.map(\.members) ?? []

@@ -141,8 +141,8 @@ import Testing
     /// Protects memory: what would be a very large answer is refused, with what to do instead.
     @Test func tooLarge() async throws {
         try await withRichNode { _, client in
-            let text = (0..<2000).map { "w\($0)" }.joined(separator: " ")
-            let instances = Array(repeating: "{\"title\":\"\(text)\"}", count: 60).joined(separator: ",")
+            let text = (0..<400).map { "w\($0)" }.joined(separator: " ")
+            let instances = Array(repeating: "{\"title\":\"\(text)\"}", count: 100).joined(separator: ",")
             let answer = try await client.post("/v1/models/clicks:explain", Array("{\"instances\":[\(instances)]}".utf8))
             #expect(answer.status == 400 && answer.text.contains("ask for fewer instances"), "\(answer.text.prefix(300))")
             #expect(try await client.post("/v1/models/clicks:explain", Array("{\"instances\":[{\"price\":\"x\"}]}".utf8)).text.contains("instances[0].price"))

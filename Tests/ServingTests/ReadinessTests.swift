@@ -128,7 +128,7 @@ import Testing
 
         // The drain is over when an idle connection ends.
         #expect(try await idle.read() == "")
-        #expect((try? RawClient(port: port)) == nil)
+        await #expect(throws: ServingError.self) { try await NodeClient(port: port).get("/healthz") }
         slow.send("ances\":[{}]}")
         let last = try await slow.read()
         #expect(last?.hasPrefix("HTTP/1.1 200") == true && last?.contains("\"predictions\"") == true, "\(last ?? "none")")

@@ -43,8 +43,16 @@ final class TestLearner {
         for _ in 0..<Int.random(in: 1...4, using: &random) {
             let line = image.change(block: Int.random(in: 0..<image.blockCount, using: &random))
             line.storeBytes(of: Float.random(in: 0.001...0.01, using: &random), as: Float.self)
-            for lane in 0..<Int8Symmetric.lanes {
-                line.storeBytes(of: Int8.random(in: -127...127, using: &random), toByteOffset: 4 + lane, as: Int8.self)
+            switch image.layout.weights {
+            case .fp32: for lane in 0..<FP32.lanes { line.storeBytes(of: Float.random(in: -1...1, using: &random), toByteOffset: 4 * lane, as: Float.self) }
+            case .fp16:
+                for lane in 0..<FP16.lanes {
+                    line.storeBytes(of: Float16(Float.random(in: -99...99, using: &random)), toByteOffset: 4 + 2 * lane, as: Float16.self)
+                }
+            default:
+                for byte in 0..<Block.byteCount - 4 {
+                    line.storeBytes(of: Int8.random(in: -127...127, using: &random), toByteOffset: 4 + byte, as: Int8.self)
+                }
             }
         }
         for slot in 0..<image.moments.count { image.moments.pointer[slot].update(Double.random(in: 0...9, using: &random)) }
