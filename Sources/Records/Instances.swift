@@ -15,7 +15,17 @@ import CSimdJSON
 public func splitInstances(
     _ request: UnsafeRawBufferPointer, maximum: Int, _ body: (UnsafeRawBufferPointer) -> Void
 ) throws(RecordsError) -> Int {
-    let example = "a request is {\"instances\": [{\"field\": value, ...}, ...]}"
+    try splitItems(of: "instances", in: request, example: #"{"instances": [{"field": value, ...}, ...]}"#, maximum: maximum, body)
+}
+
+/// The same of the items of any one member, which must be an array that is not empty.
+///
+/// - Parameter example: what a request looks like, for errors.
+@discardableResult
+public func splitItems(
+    of member: String, in request: UnsafeRawBufferPointer, example: String, maximum: Int, _ body: (UnsafeRawBufferPointer) -> Void
+) throws(RecordsError) -> Int {
+    let example = "a request is \(example)"
     guard request.count > 0, let bytes = request.baseAddress else { throw .request("the request is empty; \(example)") }
     guard request.count < Int(UInt32.max) else { throw .request("the request has 4 GiB or more") }
     let json = fsj_create("", nil, nil, 0, UInt32(EventDecoder.fieldsMaximum), UInt32(EventDecoder.depthMaximum), 0)
@@ -24,16 +34,16 @@ public func splitInstances(
     var items: UnsafePointer<fsj_span>?
     var count: UInt32 = 0
     let status = fsj_split(
-        json, bytes.assumingMemoryBound(to: CChar.self), request.count, "instances", UInt32(clamping: maximum), &items, &count, &report)
+        json, bytes.assumingMemoryBound(to: CChar.self), request.count, member, UInt32(clamping: maximum), &items, &count, &report)
     switch status {
     case FSJ_OK: break
     case FSJ_MALFORMED: throw .request("the request is not JSON: \(report.complaint)")
     case FSJ_NOT_AN_OBJECT: throw .request("the request is not an object; \(example)")
-    case FSJ_DUPLICATE_KEY: throw .request("the request has `instances` more than once")
-    case FSJ_TOO_MANY_ITEMS: throw .request("the request has more than \(maximum) instances; send several requests")
-    default: throw .request("the request has no list `instances`; \(example)")
+    case FSJ_DUPLICATE_KEY: throw .request("the request has `\(member)` more than once")
+    case FSJ_TOO_MANY_ITEMS: throw .request("the request has more than \(maximum) \(member); send several requests")
+    default: throw .request("the request has no list `\(member)`; \(example)")
     }
-    guard count > 0, let items else { throw .request("`instances` is empty; \(example)") }
+    guard count > 0, let items else { throw .request("`\(member)` is empty; \(example)") }
     for index in 0..<Int(count) { body(UnsafeRawBufferPointer(start: items[index].start, count: items[index].length)) }
     return Int(count)
 }

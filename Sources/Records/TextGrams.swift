@@ -27,17 +27,9 @@ struct TextGrams {
         into room: UnsafeMutableBufferPointer<Feature>
     ) -> Int? {
         // So many units have more n-grams of the lowest order than there is room.
-        let unitsMaximum = room.count + orders.lowerBound
-        clear(for: text.count, unitsMaximum)
-        switch kind {
-        case .words: takeWords(text, unitsMaximum)
-        case .characters: takeCharacters(text, unitsMaximum)
-        }
-        begin()
+        let joint = take(text, kind, unitsMaximum: room.count + orders.lowerBound)
         let units = starts.count - 1
         guard orders.reduce(0, { $0 + max(0, units - $1 + 1) }) <= room.count else { return nil }
-        // Words end before the space that joins them to the next.
-        let joint = kind == .words ? 1 : 0
         var written = 0
         for order in orders where order <= units {
             let seed = seeds[first + order - 1]
@@ -50,6 +42,29 @@ struct TextGrams {
             }
         }
         return written
+    }
+
+    /// Calls `body` with the text of each n-gram, in the order in which `write` has them. The bytes are valid only until it returns.
+    mutating func eachGram(_ text: UnsafeRawBufferPointer, _ kind: Kind, orders: ClosedRange<Int>, _ body: (UnsafeRawBufferPointer) -> Void) {
+        let joint = take(text, kind, unitsMaximum: text.count + 1)
+        let units = starts.count - 1
+        for order in orders where order <= units {
+            for unit in 0...units - order {
+                let start = Int(starts.base[unit])
+                body(UnsafeRawBufferPointer(start: bytes.base + start, count: Int(starts.base[unit + order]) - joint - start))
+            }
+        }
+    }
+
+    /// Fills `bytes` and `starts`. Returns how many bytes before the next unit one ends: words end before the space that joins them to the next.
+    private mutating func take(_ text: UnsafeRawBufferPointer, _ kind: Kind, unitsMaximum: Int) -> Int {
+        clear(for: text.count, unitsMaximum)
+        switch kind {
+        case .words: takeWords(text, unitsMaximum)
+        case .characters: takeCharacters(text, unitsMaximum)
+        }
+        begin()
+        return kind == .words ? 1 : 0
     }
 
     private mutating func clear(for count: Int, _ unitsMaximum: Int) {

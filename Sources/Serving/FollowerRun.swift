@@ -23,6 +23,8 @@ package struct FollowerRun: ~Copyable {
     /// With no record for this long, what there was in X.images counts as read: the high watermark may lie behind records that are gone.
     private static let quietMax = Duration.seconds(2)
     private static let messagesPerRead = 64
+    /// The broker is asked this often where X.versions ends.
+    private static let confirmInterval = Duration.seconds(1)
 
     private enum Phase {
         case seek
@@ -39,6 +41,9 @@ package struct FollowerRun: ~Copyable {
         /// The newest usable image so far, and when the last record came.
         var best: Publication?
         var lastRecord: ContinuousClock.Instant
+        /// Where X.versions ended at a moment, until the node has read up to there; and when that was last asked.
+        var end: (offset: Int64, at: ContinuousClock.Instant)?
+        var lastQuestion: ContinuousClock.Instant?
     }
 
     private let host: ModelHost
@@ -170,6 +175,7 @@ package struct FollowerRun: ~Copyable {
             }
             // A problem that was shown is over.
             if count > 0, !follower.needsImage { say("following \(versions)") }
+            confirm()
         } catch let error as KafkaError where error.isPositionGone {
             resync(follower.lost(reason: "\(error)"))
         }
@@ -177,6 +183,21 @@ package struct FollowerRun: ~Copyable {
             phase = .seek
             close()
         }
+    }
+
+    /// Notes when the node last held everything that was published; that the broker does not answer is no trouble for following.
+    private mutating func confirm() {
+        guard case .follow(let next) = phase, !follower.needsImage, let lastQuestion = reading.map(\.lastQuestion) else { return }
+        let start = now()
+        if reading?.end == nil, lastQuestion.map({ start - $0 >= Self.confirmInterval }) ?? true {
+            reading?.lastQuestion = start
+            let high = try? reader?.watermarks(topic: versions, partition: 0, timeout: Self.questionTimeout).high
+            // An end before what was read is another log's.
+            if let high, high >= next { reading?.end = (high, start) }
+        }
+        guard let end = reading?.end, next >= end.offset else { return }
+        reading?.end = nil
+        host.update { if $0.refusal == nil { $0.confirmed = end.at } }
     }
 
     private mutating func take(_ publication: Publication) {

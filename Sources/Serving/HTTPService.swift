@@ -2,7 +2,8 @@
 //
 // Paths are compared by hand: there are few, and the model's name and the colon of `NAME:predict` do not fit patterns of segments.
 // What clients may take of it is in HTTPLimits, and ConnectionGate holds them to it.
-// On graceful shutdown it stops accepting and lets requests finish, for at most `shutdownSecondsMax`; then it cancels what is left.
+// On graceful shutdown it says so (`onShutdown`) and goes on as before for as long as `drain`, so that who sends requests here notices; then it stops
+// accepting, ends idle connections and lets requests finish, for at most `shutdownSecondsMax`; then it cancels what is left.
 
 import Hummingbird
 import Logging
@@ -21,6 +22,8 @@ struct HTTPService: Service {
     let bound: BoundPort
     let logger: Logger
     let limits: HTTPLimits
+    var drain = Duration.zero
+    var onShutdown: @Sendable () -> Void = {}
     let responder: Responder
 
     /// Serves until graceful shutdown or cancellation. Throws if the address cannot be bound.
@@ -37,20 +40,34 @@ struct HTTPService: Service {
                 bound.set(channel.localAddress?.port)
             },
             logger: logger)
-        try await withThrowingTaskGroup(of: Void.self) { group in
-            group.addTask {
-                do {
-                    try await application.run()
-                } catch let error as IOError {
-                    throw ServingError("cannot listen on \(host):\(port): \(error); choose another address or port")
+        let group = ServiceGroup(
+            configuration: .init(services: [.init(service: application, successTerminationBehavior: .ignore)], logger: logger))
+        // Detached, as it must not hear of the shutdown around it before `drain` is over.
+        let serving = Task.detached { try await group.run() }
+        try await withTaskCancellationHandler {
+            try await withThrowingTaskGroup(of: Void.self) { tasks in
+                defer {
+                    tasks.cancelAll()
+                    serving.cancel()
                 }
+                tasks.addTask {
+                    do {
+                        try await serving.value
+                    } catch let error as IOError {
+                        throw ServingError("cannot listen on \(host):\(port): \(error); choose another address or port")
+                    }
+                }
+                tasks.addTask {
+                    try await gracefulShutdown()
+                    onShutdown()
+                    try await Task.sleep(for: drain)
+                    await group.triggerGracefulShutdown()
+                    try await Task.sleep(for: .seconds(Self.shutdownSecondsMax))
+                }
+                try await tasks.next()
             }
-            group.addTask {
-                try await gracefulShutdown()
-                try await Task.sleep(for: .seconds(Self.shutdownSecondsMax))
-            }
-            try await group.next()
-            group.cancelAll()
+        } onCancel: {
+            serving.cancel()
         }
     }
 }
@@ -92,6 +109,11 @@ extension Response {
     /// The error object of the KServe protocol.
     init(_ status: HTTPResponse.Status, error: String) {
         self.init(status, "{\"error\":\(jsonString(error))}")
+    }
+
+    /// Sets a header field by its name, which must be a token.
+    mutating func set(_ name: String, _ value: String) {
+        if let name = HTTPFields.Element.Name(name) { headers[name] = value }
     }
 
     init(metrics: String) {

@@ -15,13 +15,15 @@ final class ModelFollower: Sendable {
     }
 
     private let host: ModelHost
+    private let now: @Sendable () -> ContinuousClock.Instant
     private let logger: Logger
     private let onSwap: @Sendable (SwapEvent) -> Bool
     private let control = Mutex(Control())
 
     /// - Parameter onSwap: called on the follower's thread with the newest swap, at most once a second; called again later if it returns false.
-    init(_ host: ModelHost, logger: Logger, onSwap: @escaping @Sendable (SwapEvent) -> Bool) {
+    init(_ host: ModelHost, now: @escaping @Sendable () -> ContinuousClock.Instant, logger: Logger, onSwap: @escaping @Sendable (SwapEvent) -> Bool) {
         self.host = host
+        self.now = now
         self.logger = logger
         self.onSwap = onSwap
     }
@@ -34,7 +36,7 @@ final class ModelFollower: Sendable {
                     let consumer = try KafkaConsumer(host.model.kafka, groupID: "freshet.node.\(host.model.name)")
                     control.withLock { $0.consumer = consumer }
                     return consumer
-                }, isStopping: { [self] in isStopping }, onSwap: onSwap)
+                }, now: now, isStopping: { [self] in isStopping }, onSwap: onSwap)
             while !isStopping { pause(run.step()) }
             run.close()
             let waiters = control.withLock {

@@ -15,6 +15,9 @@ struct ModelStatus: Sendable {
     var refusedPublications: UInt64 = 0
     var swapDurations = DurationHistogram()
     var predictions: UInt64 = 0
+    /// The last moment of which it is known that the node then held everything in X.versions: the broker said at that moment where the log ends, and
+    /// since then all before that end was read, and none of it refused. Nil before the first.
+    var confirmed: ContinuousClock.Instant?
 
     /// Why there is nothing to serve, or why it is not fresh.
     var explanation: String { refusal.map { "\(state); \($0)" } ?? state }
@@ -25,17 +28,38 @@ package final class ModelHost: Sendable {
     package let model: ServedModel
     package let slot = ModelSlot()
     let predictor: Predictor
+    /// The fields that its features read.
+    let inputs: [InputField]
+    let inputsByName: [String: InputField]
+    private let start: ContinuousClock.Instant
     private let statusBox = Mutex(ModelStatus())
 
-    package init(_ model: ServedModel) {
+    package init(_ model: ServedModel, now: ContinuousClock.Instant = .now) {
         self.model = model
         predictor = Predictor(plan: model.plan, link: model.link)
+        inputs = InputField.all(of: model.plan)
+        inputsByName = Dictionary(inputs.map { ($0.name, $0) }) { first, _ in first }
+        start = now
     }
 
     var status: ModelStatus { statusBox.withLock { $0 } }
 
     @discardableResult
     func update<Result: Sendable>(_ change: (inout ModelStatus) -> Result) -> Result { statusBox.withLock { change(&$0) } }
+}
+
+extension ModelHost {
+    /// How long the node has not known that it holds what was published last; from its start before the first time.
+    package func unconfirmed(at now: ContinuousClock.Instant) -> Duration { now - (status.confirmed ?? start) }
+
+    /// Why the model is not ready; nil if it is.
+    package func problem(at now: ContinuousClock.Instant) -> String? {
+        guard slot.current != nil else { return "model \(model.name) has no verified image: \(status.explanation)" }
+        let unconfirmed = unconfirmed(at: now)
+        guard let limit = model.staleAfter, unconfirmed > limit else { return nil }
+        return "model \(model.name) is stale: for \(unconfirmed.components.seconds) s it is not known to be what was published last, "
+            + "`serve.stale_seconds` allows \(limit.components.seconds): \(status.explanation)"
+    }
 }
 
 /// Requests by status code and how long they took.

@@ -29,6 +29,9 @@ public struct NodeReport: Sendable {
 
 /// Serves predictions over HTTP from images that follow what the learners publish.
 public final class Node: Service {
+    /// The program's version, as `freshet --version` and `GET /v2` say it.
+    public static let programVersion = "0.1.0"
+
     public let models: [String]
     private let hosts: [ModelHost]
     private let name: String?
@@ -37,6 +40,8 @@ public final class Node: Service {
     private let bound = BoundPort()
     private let onReport: @Sendable (NodeReport) -> Void
     private let limits: HTTPLimits
+    private let drain: Duration
+    private let now: @Sendable () -> ContinuousClock.Instant
     private let logger: Logger
 
     /// - Parameters:
@@ -46,9 +51,11 @@ public final class Node: Service {
     ///   - port: 0 for a free one; `boundPort` tells which.
     ///   - onReport: called after swaps, at most once a second for a model, with the newest; on the thread that follows the model, so it
     ///     must not wait.
+    ///   - drain: how long a node that was told to stop goes on answering while it says that it is not ready.
+    ///   - now: what the age of images is measured by.
     public init(
         models: [ServedModel], name: String? = nil, host: String = "127.0.0.1", port: Int, onReport: @escaping @Sendable (NodeReport) -> Void = { _ in },
-        limits: HTTPLimits = HTTPLimits(), logger: Logger
+        limits: HTTPLimits = HTTPLimits(), drain: Duration = .zero, now: @escaping @Sendable () -> ContinuousClock.Instant = { .now }, logger: Logger
     ) throws {
         guard !models.isEmpty else { throw ServingError("a node needs a model to serve: name a pipeline") }
         self.models = models.map(\.name)
@@ -59,12 +66,14 @@ public final class Node: Service {
         }
         guard Set(self.models).count == models.count else { throw ServingError("two of the pipelines have the same name: rename one") }
         for model in models { try model.kafka.validate(reserved: KafkaConsumer.reservedProperties) }
-        hosts = models.map { ModelHost($0) }
+        hosts = models.map { ModelHost($0, now: now()) }
         self.name = name
         self.host = host
         self.port = port
         self.onReport = onReport
         self.limits = limits
+        self.drain = drain
+        self.now = now
         self.logger = logger
     }
 
@@ -74,15 +83,17 @@ public final class Node: Service {
     /// The image that a model is served from; nil if there is no such model, or no image yet.
     public func servedImage(of model: String) -> ServedImage? { hosts.first { $0.model.name == model }?.slot.current }
 
-    /// Serves until graceful shutdown or cancellation: then it stops accepting, finishes requests and closes its consumers, each within
-    /// its deadline. Throws if the address cannot be bound. To be called once.
+    /// Serves until graceful shutdown or cancellation: then it is not ready, goes on for `drain`, stops accepting, finishes requests and closes its
+    /// consumers, each within its deadline. Throws if the address cannot be bound. To be called once.
     public func run() async throws {
         let followers = hosts.map { host in
-            ModelFollower(host, logger: logger) { [self] event in report(event, of: host) }
+            ModelFollower(host, now: now, logger: logger) { [self] event in report(event, of: host) }
         }
         for follower in followers { follower.start() }
-        let routes = NodeRoutes(hosts: hosts)
-        let server = HTTPService(host: host, port: port, bound: bound, logger: logger, limits: limits) { await routes.respond(to: $0) }
+        let routes = NodeRoutes(hosts: hosts, now: now)
+        let server = HTTPService(
+            host: host, port: port, bound: bound, logger: logger, limits: limits, drain: drain, onShutdown: { routes.stop() }
+        ) { await routes.respond(to: $0) }
         let result: Result<Void, any Error>
         do {
             result = .success(try await server.run())

@@ -26,7 +26,7 @@ public actor NodeClient {
     }
 
     private let host: String
-    private let port: Int
+    package nonisolated let port: Int
     private let timeout: Duration
     private var connection: Connection?
 
@@ -45,10 +45,14 @@ public actor NodeClient {
 
     /// Asks for predictions: `request` is the body, `{"instances": [...]}`. Throws only if there was no answer; see its status.
     public func predict(_ model: String, _ request: [UInt8]) async throws -> Answer {
-        try await send(.POST, "/v1/models/\(model):predict", request)
+        try await post("/v1/models/\(model):predict", request)
     }
 
     public func get(_ path: String) async throws -> Answer { try await send(.GET, path, nil) }
+
+    package func post(_ path: String, _ body: [UInt8], headers: [(String, String)] = []) async throws -> Answer {
+        try await send(.POST, path, body, headers)
+    }
 
     /// Ends the connection; requests that wait fail. The next request makes another.
     public func close() async {
@@ -57,7 +61,7 @@ public actor NodeClient {
         try? await connection.channel.close()
     }
 
-    private func send(_ method: HTTPMethod, _ path: String, _ body: [UInt8]?) async throws -> Answer {
+    private func send(_ method: HTTPMethod, _ path: String, _ body: [UInt8]?, _ headers: [(String, String)] = []) async throws -> Answer {
         let connection = try await connect()
         let promise = connection.channel.eventLoop.makePromise(of: Answer.self)
         let host = "\(host):\(port)"
@@ -70,7 +74,7 @@ public actor NodeClient {
                 channel.close(promise: nil)
             }
             promise.futureResult.whenComplete { _ in deadline.cancel() }
-            var head = HTTPRequestHead(version: .http1_1, method: method, uri: path, headers: ["host": host])
+            var head = HTTPRequestHead(version: .http1_1, method: method, uri: path, headers: HTTPHeaders([("host", host)] + headers))
             if let body {
                 head.headers.add(name: "content-type", value: "application/json")
                 head.headers.add(name: "content-length", value: String(body.count))

@@ -1,7 +1,7 @@
 // The page of metrics of a node. Names are an interface: they stay.
 
 enum NodeMetrics {
-    static func page(_ hosts: [ModelHost], _ requests: RequestMetrics.Counts) -> String {
+    static func page(_ hosts: [ModelHost], _ requests: RequestMetrics.Counts, now instant: ContinuousClock.Instant) -> String {
         var page = PrometheusText()
         page.family("freshet_node_requests_total", .counter, help: "HTTP requests answered, by status code.") {
             for (code, count) in requests.byCode.sorted(by: { $0.key < $1.key }) { $0.sample(count, [("code", String(code))]) }
@@ -34,6 +34,9 @@ enum NodeMetrics {
         let now = millisecondsNow()
         page.family("freshet_node_since_swap_seconds", .gauge, help: "How long ago the served image was swapped in.") {
             for model in models { if let served = model.served { $0.sample(Double(now - served.swappedAtMilliseconds) / 1000, model.labels) } }
+        }
+        page.family("freshet_node_unconfirmed_seconds", .gauge, help: "How long ago the node last knew that it held what was published last.") {
+            for host in hosts { $0.sample(Double(milliseconds(host.unconfirmed(at: instant))) / 1000, [("model", host.model.name)]) }
         }
         page.family("freshet_node_freshness_seconds", .gauge, help: "Now minus the newest event that the served image has learned.") {
             for model in models {

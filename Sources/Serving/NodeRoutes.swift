@@ -1,13 +1,21 @@
-// What a node answers over HTTP. Predictions follow the V1 protocol of KServe:
+// What a node answers over HTTP. Predictions follow the V1 protocol of KServe and the Open Inference Protocol, V2:
 // https://kserve.github.io/website/docs/concepts/architecture/data-plane/v1-protocol
+// https://kserve.github.io/website/docs/concepts/architecture/data-plane/v2-protocol
 //
 //   GET  /                        what is served
 //   GET  /v1/models               the models' names
-//   GET  /v1/models/NAME          one model's status; 503 while it has no image
+//   GET  /v1/models/NAME          one model's status; 503 while it is not ready
 //   POST /v1/models/NAME:predict  {"instances": [{...}, ...]} -> {"predictions": [0.123, ...], ...}
+//   POST /v1/models/NAME:explain  the same request -> what each feature adds, see Explanation
+//   GET  /v2, /v2/health/live, /v2/health/ready
+//   GET  /v2/models/NAME          its inputs and outputs
+//   GET  /v2/models/NAME/ready
+//   POST /v2/models/NAME/infer    tensors -> the same predictions, see InferRequest
 //   GET  /healthz, /readyz, /metrics
 //
+// Behind NAME there may be /versions/V: the version that is served, by its number or as `stable`; any other is 404.
 // Errors have the body {"error": "..."}: 400 what the client must change, 404, 405, 413, 503 with why there is nothing to serve yet.
+// A node that was told to stop is not ready, and asks clients to make their next connection elsewhere; it answers as before.
 
 import Foundation
 import Hummingbird
@@ -16,100 +24,178 @@ import NIOCore
 import Records
 import Synchronization
 
-struct NodeRoutes: Sendable {
+final class NodeRoutes: Sendable {
     static let bodyBytesMax = 4 << 20
     /// Bodies that are being read, of all requests together; 503 beyond.
     static let bodiesBytesMax = 256 << 20
-    static let prefix = "/v1/models/"
-    static let predict = ":predict"
+    /// What names the version that is served, whichever that is.
+    static let stable = "stable"
 
     private let hosts: [ModelHost]
     private let byName: [String: ModelHost]
     private let metrics = RequestMetrics()
     private let bodies = BodyBudget(bytesMax: bodiesBytesMax)
+    private let isStopping = Atomic(false)
+    private let now: @Sendable () -> ContinuousClock.Instant
 
-    init(hosts: [ModelHost]) {
+    /// - Parameter now: what the age of images is measured by.
+    init(hosts: [ModelHost], now: @escaping @Sendable () -> ContinuousClock.Instant) {
         self.hosts = hosts
         byName = Dictionary(hosts.map { ($0.model.name, $0) }) { first, _ in first }
+        self.now = now
     }
+
+    /// From now on the node is not ready.
+    func stop() { isStopping.store(true, ordering: .relaxed) }
 
     func respond(to request: Request) async -> Response {
         let start = ContinuousClock.now
-        let response = await route(request)
+        var response: Response
+        do {
+            response = try await route(request)
+        } catch let refusal as Refusal {
+            response = Response(refusal.status, error: refusal.reason)
+        } catch {
+            response = Response(.badRequest, error: "\(error)")
+        }
+        if isStopping.load(ordering: .relaxed) { response.headers[.connection] = "close" }
         metrics.record(code: response.status.code, duration: ContinuousClock.now - start)
         return response
     }
 
-    private func route(_ request: Request) async -> Response {
-        let path = request.uri.path
-        if path.hasPrefix(Self.prefix), path.hasSuffix(Self.predict) {
-            let name = Self.decoded(path.dropFirst(Self.prefix.count).dropLast(Self.predict.count))
-            guard request.method == .post else { return .methodNotAllowed(.post) }
-            guard let host = byName[name] else { return unknown(name) }
-            return await predict(request, host)
+    /// Throws `Refusal`, or another error that tells the client what to change.
+    private func route(_ request: Request) async throws -> Response {
+        if let path = ModelPath(request.uri.path) {
+            guard (request.method == .post) == path.verb.isPost, path.verb.isPost || request.method == .get else {
+                return .methodNotAllowed(path.verb.isPost ? .post : .get)
+            }
+            guard let host = byName[path.model] else {
+                throw Refusal(.notFound, "there is no model \(path.model); this node serves \(hosts.map(\.model.name).joined(separator: ", "))")
+            }
+            return try await answer(request, host, path)
         }
         guard request.method == .get else { return .methodNotAllowed(.get) }
-        switch path {
+        switch request.uri.path {
         case "/": return Response(.ok, overview)
         case "/v1/models": return Response(.ok, "{\"models\":[\(hosts.map { jsonString($0.model.name) }.joined(separator: ","))]}")
+        case "/v2", "/v2/": return Response(.ok, "{\"name\":\"freshet\",\"version\":\"\(Node.programVersion)\",\"extensions\":[\"binary_tensor_data\"]}")
         case "/healthz": return .alive
-        case "/readyz":
-            return .readiness(
-                hosts.filter { $0.slot.current == nil }.map { "model \($0.model.name) has no verified image: \($0.status.explanation)" })
-        case "/metrics": return Response(metrics: NodeMetrics.page(hosts, metrics.current))
-        case let path where path.hasPrefix(Self.prefix):
-            let name = Self.decoded(path.dropFirst(Self.prefix.count))
-            guard let host = byName[name] else { return unknown(name) }
-            return Response(host.slot.current == nil ? .serviceUnavailable : .ok, status(of: host))
-        default: return Response(.notFound, error: "there is no \(path); GET / lists what there is")
+        case "/readyz": return .readiness(problems(hosts))
+        case "/v2/health/live": return Response(.ok, "{\"live\":true}")
+        case "/v2/health/ready": return ready(hosts, "")
+        case "/metrics": return Response(metrics: NodeMetrics.page(hosts, metrics.current, now: now()))
+        default: throw Refusal(.notFound, "there is no \(request.uri.path); GET / lists what there is")
+        }
+    }
+
+    private func answer(_ request: Request, _ host: ModelHost, _ path: ModelPath) async throws -> Response {
+        switch path.verb {
+        case .status:
+            if path.version != nil { _ = try served(host, path) }
+            return Response(problems([host]).isEmpty ? .ok : .serviceUnavailable, status(of: host))
+        case .metadata: return Response(.ok, metadata(host, try served(host, path)))
+        case .ready:
+            if path.version != nil { _ = try served(host, path) }
+            return ready([host], "\"name\":\(jsonString(host.model.name)),")
+        case .predict, .explain, .infer: return try await withBody(of: request) { try predict($0, request, host, path) }
         }
     }
 
     // MARK: Predicting
 
-    private func predict(_ request: Request, _ host: ModelHost) async -> Response {
-        let tooLarge = "the request is larger than \(Self.bodyBytesMax) bytes; send several requests"
-        let length = request.headers[.contentLength].flatMap { Int($0) } ?? Self.bodyBytesMax
-        if length > Self.bodyBytesMax { return Response(.contentTooLarge, error: tooLarge) }
-        guard bodies.take(length) else { return Response(.serviceUnavailable, error: "too many requests are being read; try again") }
-        defer { bodies.give(length) }
-        let body: ByteBuffer
-        do {
-            body = try await request.body.collect(upTo: Self.bodyBytesMax)
-        } catch is NIOTooManyBytesError {
-            return Response(.contentTooLarge, error: tooLarge)
-        } catch {
-            return Response(.badRequest, error: "the request could not be read: \(error)")
-        }
-        // One reference for the whole request: all its instances see the same version.
+    /// The image that a path means. All of a request must be answered from the one that it got.
+    private func served(_ host: ModelHost, _ path: ModelPath) throws -> ServedImage {
         guard let served = host.slot.current else {
-            return Response(.serviceUnavailable, error: "model \(host.model.name) has no image yet: \(host.status.explanation)")
+            throw Refusal(.serviceUnavailable, "model \(host.model.name) has no image yet: \(host.status.explanation)")
         }
+        if let version = path.version, version != Self.stable, version != String(served.version) {
+            throw Refusal(
+                .notFound, "version \(version) of model \(host.model.name) is not served; version \(served.version) is, also by the name `\(Self.stable)`")
+        }
+        return served
+    }
+
+    private func predict(_ body: UnsafeRawBufferPointer, _ request: Request, _ host: ModelHost, _ path: ModelPath) throws -> Response {
+        let served = try served(host, path)
+        let model = host.model.name
+        var response: Response
+        let count: Int
+        switch path.verb {
+        case .infer:
+            let infer = try InferRequest(body, jsonLength: try jsonLength(request), fields: host.inputsByName)
+            let predictions = try host.predictor.predict(infer.eachInstance, with: served)
+            count = predictions.count
+            let answer = infer.answer(predictions, outputs: host.model.outputs, model: model, version: served.version)
+            response = Response(.ok, answer.body, type: answer.jsonLength == nil ? "application/json" : "application/octet-stream")
+            if let length = answer.jsonLength { response.set(InferRequest.headerLength, String(length)) }
+        case .explain:
+            let explanations = try host.predictor.explain(Predictor.instances(body), with: served)
+            count = explanations.count
+            response = Response(.ok, Explanation.answer(explanations, outputs: Explanation.outputs(of: host.model), model: model, version: served.version))
+        default:
+            let predictions = try host.predictor.predict(Predictor.instances(body), with: served)
+            count = predictions.count
+            response = Response(.ok, Predictor.answer(predictions, model: model, version: served.version))
+        }
+        host.update { $0.predictions += UInt64(count) }
+        response.set(NodeClient.versionHeader, String(served.version))
+        return response
+    }
+
+    private func jsonLength(_ request: Request) throws -> Int? {
+        guard let text = HTTPFields.Element.Name(InferRequest.headerLength).flatMap({ request.headers[$0] }) else { return nil }
+        guard let length = Int(text) else { throw ServingError("the header \(InferRequest.headerLength) is no number") }
+        return length
+    }
+
+    /// Calls `body` with all of a request's body.
+    private func withBody(of request: Request, _ body: (UnsafeRawBufferPointer) throws -> Response) async throws -> Response {
+        let tooLarge = Refusal(.contentTooLarge, "the request is larger than \(Self.bodyBytesMax) bytes; send several requests")
+        let length = request.headers[.contentLength].flatMap { Int($0) } ?? Self.bodyBytesMax
+        if length > Self.bodyBytesMax { throw tooLarge }
+        guard bodies.take(length) else { throw Refusal(.serviceUnavailable, "too many requests are being read; try again") }
+        defer { bodies.give(length) }
+        let bytes: ByteBuffer
         do {
-            let predictions = try body.withUnsafeReadableBytes { try host.predictor.predict($0, with: served) }
-            host.update { $0.predictions += UInt64(predictions.count) }
-            var response = Response(.ok, Predictor.answer(predictions, model: host.model.name, version: served.version))
-            if let header = HTTPFields.Element.Name(NodeClient.versionHeader) { response.headers[header] = String(served.version) }
-            return response
+            bytes = try await request.body.collect(upTo: Self.bodyBytesMax)
+        } catch is NIOTooManyBytesError {
+            throw tooLarge
         } catch {
-            return Response(.badRequest, error: "\(error)")
+            throw Refusal(.badRequest, "the request could not be read: \(error)")
         }
+        return try bytes.withUnsafeReadableBytes(body)
     }
-
-    private func unknown(_ name: String) -> Response {
-        Response(.notFound, error: "there is no model \(name); this node serves \(hosts.map(\.model.name).joined(separator: ", "))")
-    }
-
-    private static func decoded(_ text: Substring) -> String { text.removingPercentEncoding ?? String(text) }
 
     // MARK: Status
 
+    /// Why these models are not ready; empty if they are.
+    private func problems(_ hosts: [ModelHost]) -> [String] {
+        let stopping = isStopping.load(ordering: .relaxed) ? ["the node is stopping"] : []
+        return stopping + hosts.compactMap { $0.problem(at: now()) }
+    }
+
+    /// Readiness in the V2 protocol.
+    private func ready(_ hosts: [ModelHost], _ members: String) -> Response {
+        let problems = problems(hosts)
+        guard !problems.isEmpty else { return Response(.ok, "{\(members)\"ready\":true}") }
+        return Response(.serviceUnavailable, "{\(members)\"ready\":false,\"error\":\(jsonString(problems.joined(separator: "; ")))}")
+    }
+
     private var overview: String {
         let models = hosts.map { host in
-            let path = jsonString(Self.prefix + host.model.name + Self.predict)
-            return "{\"predict\":\(path),\"status\":\(status(of: host))}"
+            let path = "/models/" + host.model.name
+            return "{\"predict\":\(jsonString("/v1\(path):predict")),\"explain\":\(jsonString("/v1\(path):explain")),"
+                + "\"infer\":\(jsonString("/v2\(path)/infer")),\"status\":\(status(of: host))}"
         }
-        return "{\"models\":[\(models.joined(separator: ","))],\"pages\":[\"/v1/models\",\"/healthz\",\"/readyz\",\"/metrics\"]}"
+        return "{\"models\":[\(models.joined(separator: ","))],\"pages\":[\"/v1/models\",\"/v2\",\"/healthz\",\"/readyz\",\"/metrics\"]}"
+    }
+
+    /// The JSON object of `GET /v2/models/NAME`.
+    private func metadata(_ host: ModelHost, _ served: ServedImage) -> String {
+        let classes = host.model.outputs == 1 ? "" : ",\(host.model.outputs)"
+        return "{\"name\":\(jsonString(host.model.name)),\"versions\":[\"\(served.version)\"],\"platform\":\"freshet\","
+            + "\"inputs\":[\(host.inputs.map(\.metadata).joined(separator: ","))],"
+            + "\"outputs\":[{\"name\":\"\(InferRequest.output)\",\"datatype\":\"FP64\",\"shape\":[-1\(classes)]}]}"
     }
 
     /// The JSON object of `GET /v1/models/NAME`. Times in milliseconds; the hash in 32 hexadecimal digits.
@@ -118,9 +204,21 @@ struct NodeRoutes: Sendable {
         let name = "\"name\":\(jsonString(host.model.name))"
         let rest = "\"state\":\(jsonString(status.explanation)),\"swaps\":\(status.swaps),\"resyncs\":\(status.resyncs)"
         guard let served = host.slot.current else { return "{\(name),\"ready\":false,\(rest)}" }
-        return "{\(name),\"ready\":true,\"version\":\(served.version),\"image_hash\":\"\(served.position.hash)\","
+        return "{\(name),\"ready\":\(problems([host]).isEmpty),\"version\":\(served.version),\"image_hash\":\"\(served.position.hash)\","
             + "\"publication\":\(served.position.sequence),\"epoch\":\(served.position.epoch),"
-            + "\"age_ms\":\(max(0, millisecondsNow() - served.swappedAtMilliseconds)),\"newest_event_ms\":\(served.newestEventMilliseconds),\(rest)}"
+            + "\"age_ms\":\(max(0, millisecondsNow() - served.swappedAtMilliseconds)),\"unconfirmed_ms\":\(milliseconds(host.unconfirmed(at: now()))),"
+            + "\"newest_event_ms\":\(served.newestEventMilliseconds),\(rest)}"
+    }
+}
+
+/// What is answered instead of what was asked for.
+private struct Refusal: Error {
+    let status: HTTPResponse.Status
+    let reason: String
+
+    init(_ status: HTTPResponse.Status, _ reason: String) {
+        self.status = status
+        self.reason = reason
     }
 }
 

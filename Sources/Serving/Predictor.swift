@@ -22,6 +22,9 @@ final class Predictor: Sendable {
         init(_ plan: EventPlan) { decoder = EventDecoder(plan) }
     }
 
+    /// What passes a request's instances on, each a JSON object.
+    typealias Instances = (_ instance: (UnsafeRawBufferPointer) -> Void) throws -> Void
+
     private let plan: EventPlan
     private let link: Link
     private let idle = Mutex<[Buffers]>([])
@@ -31,19 +34,59 @@ final class Predictor: Sendable {
         self.link = link
     }
 
+    /// The instances of a request of the V1 protocol.
+    static func instances(_ request: UnsafeRawBufferPointer) -> Instances {
+        { instance in try splitInstances(request, maximum: instancesMax, instance) }
+    }
+
     /// The predictions of a request's instances, in their order: each a number, or for categories the probability of each.
     /// - Throws: `ServingError` or `RecordsError` that tells the client what is wrong with the request.
-    func predict(_ request: UnsafeRawBufferPointer, with served: ServedImage) throws -> [[Double]] {
+    func predict(_ instances: Instances, with served: ServedImage) throws -> [[Double]] {
+        try decode(instances, with: served) { batch, image in try batch.examples.map { try predict($0, batch, image) } }
+    }
+
+    /// The predictions with what led to them.
+    /// - Throws: as `predict`; also where the explanation would be too large.
+    func explain(_ instances: Instances, with served: ServedImage) throws -> [Explanation] {
+        var names: [[String]] = []
+        var left = Explanation.numbersMax
+        return try decode(
+            instances, with: served,
+            eachDecoded: { decoder, example in
+                left -= (Int(example.featuresCount) + Int(example.denseCount)) * 2 * served.image.layout.outputs
+                if example.refusal < 0, left >= 0 { names.append(decoder.featureNames()) }
+            }
+        ) { batch, image in
+            guard left >= 0 else {
+                throw ServingError("the explanations would have more than \(Explanation.numbersMax) numbers; ask for fewer instances at a time")
+            }
+            return try batch.examples.enumerated().map { index, example in
+                let inputs = batch.inputs(of: example)
+                let margins = [Float](unsafeUninitializedCapacity: image.layout.outputs) { margins, count in
+                    if let base = margins.baseAddress { image.margins(inputs, into: base) }
+                    count = image.layout.outputs
+                }
+                return Explanation(
+                    prediction: try predict(example, batch, image), margins: margins,
+                    features: Array(zip(names[index], image.contributions(inputs))))
+            }
+        }
+    }
+
+    /// Decodes the instances and passes them on with the image, their standardised numbers resolved.
+    private func decode<Result>(
+        _ instances: Instances, with served: ServedImage, eachDecoded: ((EventDecoder, Example) -> Void)? = nil,
+        _ body: (ExampleBatch, Image) throws -> Result
+    ) throws -> Result {
         let buffers = idle.withLock { $0.popLast() } ?? Buffers(plan)
         defer {
             buffers.batch.removeAll()
             idle.withLock { if $0.count < Self.idleBuffersMax { $0.append(buffers) } }
         }
         let batch = buffers.batch
-        var index: Int64 = 0
-        try splitInstances(request, maximum: Self.instancesMax) { instance in
-            buffers.decoder.decode(instance, offset: index, requireLabel: false, into: batch)
-            index += 1
+        try instances { instance in
+            buffers.decoder.decode(instance, offset: Int64(batch.count), requireLabel: false, into: batch)
+            if let example = batch.examples.last { eachDecoded?(buffers.decoder, example) }
         }
         guard batch.refusals.isEmpty else {
             let bad = batch.examples.first { $0.refusal >= 0 }
@@ -52,17 +95,17 @@ final class Predictor: Sendable {
             throw ServingError("instances[\(bad?.offset ?? 0)]\(field): \(refusal.detail)")
         }
         // The image must not be written to until the last prediction: the writer looks at this reference.
-        return try withExtendedLifetime(served) { try predict(batch, served.image) }
+        return try withExtendedLifetime(served) {
+            if let base = batch.features.baseAddress { served.image.resolve(UnsafeBufferPointer(batch.scaled), into: base) }
+            return try body(batch, served.image)
+        }
     }
 
-    private func predict(_ batch: ExampleBatch, _ image: Image) throws -> [[Double]] {
-        if let base = batch.features.baseAddress { image.resolve(UnsafeBufferPointer(batch.scaled), into: base) }
-        return try batch.examples.map { example in
-            guard let prediction = image.predict(example, of: batch, link: link) else {
-                throw ServingError("instances[\(example.offset)]: its numbers are so large that the prediction is not finite")
-            }
-            return prediction
+    private func predict(_ example: Example, _ batch: ExampleBatch, _ image: Image) throws -> [Double] {
+        guard let prediction = image.predict(example, of: batch, link: link) else {
+            throw ServingError("instances[\(example.offset)]: its numbers are so large that the prediction is not finite")
         }
+        return prediction
     }
 
     /// The answer in the V1 protocol of KServe: https://kserve.github.io/website/docs/concepts/architecture/data-plane/v1-protocol
@@ -70,6 +113,12 @@ final class Predictor: Sendable {
     static func answer(_ predictions: [[Double]], model: String, version: UInt64) -> [UInt8] {
         var text = "{\"predictions\":["
         text.reserveCapacity(predictions.count * 22 + 80)
+        append(predictions, to: &text)
+        text += "],\"model_name\":\(jsonString(model)),\"model_version\":\"\(version)\"}"
+        return Array(text.utf8)
+    }
+
+    static func append(_ predictions: [[Double]], to text: inout String) {
         for (index, prediction) in predictions.enumerated() {
             if index > 0 { text += "," }
             if prediction.count == 1 {
@@ -78,8 +127,6 @@ final class Predictor: Sendable {
                 text += "[\(prediction.map(\.description).joined(separator: ","))]"
             }
         }
-        text += "],\"model_name\":\(jsonString(model)),\"model_version\":\"\(version)\"}"
-        return Array(text.utf8)
     }
 }
 

@@ -16,8 +16,12 @@ public struct ServedModel: Sendable {
     public let kafka: KafkaConfiguration
     /// X of the topics X.versions and X.images.
     public let topic: String
+    /// For so long the node may not know that it holds what was published last; then it is not ready, and serves what it has. Nil for ever.
+    public let staleAfter: Duration?
 
-    public init(name: String, plan: EventPlan, layout: ImageLayout, link: Link, meaning: UInt64, kafka: KafkaConfiguration, topic: String) {
+    public init(
+        name: String, plan: EventPlan, layout: ImageLayout, link: Link, meaning: UInt64, kafka: KafkaConfiguration, topic: String, staleAfter: Duration? = nil
+    ) {
         self.name = name
         self.plan = plan
         self.layout = layout
@@ -25,5 +29,9 @@ public struct ServedModel: Sendable {
         self.meaning = meaning
         self.kafka = kafka
         self.topic = topic
+        self.staleAfter = staleAfter
     }
+
+    /// The numbers of a prediction.
+    var outputs: Int { link == .softmax ? layout.outputs : 1 }
 }

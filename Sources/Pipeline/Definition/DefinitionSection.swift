@@ -6,7 +6,7 @@ import Foundation
 package struct DefinitionSection {
     /// The keys of each map, by its path; `[]` is an element of a list. schemas/pipeline.schema.json says the same.
     package static let knownKeys: [String: [String]] = [
-        "": ["pipeline", "source", "features", "model", "learn", "monitor", "version", "snapshot", "keep", "publish", "dead_letters", "store", "tests"],
+        "": ["pipeline", "source", "features", "model", "learn", "monitor", "version", "snapshot", "keep", "publish", "serve", "dead_letters", "store", "tests"],
         "source": ["kafka", "format", "schema", "start", "on_gap", "label", "time", "deduplicate", "strict", "weight"],
         "source.kafka": ["brokers", "topic", "properties"],
         "source.label": ["field", "kind", "classes"],
@@ -24,6 +24,7 @@ package struct DefinitionSection {
         "snapshot": ["seconds"],
         "keep": ["snapshots", "days"],
         "publish": ["topic"],
+        "serve": ["stale_seconds"],
         "dead_letters": ["topic"],
         "store": ["postgres", "outage_seconds"],
         "tests[]": ["event", "features", "refused"],

@@ -39,6 +39,8 @@ public struct PipelineDefinition: Sendable {
 
     /// How long the database, or the brokers, may be away before the learner gives up.
     public let outageMaximum: Duration
+    /// How long a node may not know that it holds what was published last before it is not ready; nil for ever.
+    public let staleAfter: Duration?
 
     let store: DeferredText?
 
@@ -176,6 +178,7 @@ public struct PipelineDefinition: Sendable {
     }
 
     static let outageSecondsRange = 1.0...86_400.0
+    static let staleSecondsRange = 0.1...31_536_000.0
     static let snapshotSecondsRange = 0.1...86_400.0
     static let deduplicateLastRange = 1...100_000_000
 

@@ -14,8 +14,15 @@ struct ServeCommand: AsyncParsableCommand {
     @Argument(help: "The pipelines' YAML files.") var pipelines: [String]
     @Option(help: ArgumentHelp("Where predictions are served; port 0 is a free one.", valueName: "host:port"))
     var http = Address(host: "127.0.0.1", port: 8080)
+    @Option(
+        help: ArgumentHelp("When told to stop, how long to go on answering while /readyz says no: what a load balancer needs to notice.", valueName: "seconds"))
+    var drain = 0.0
     @Option(help: "What the node is called in the history; its host and port if it is not given.") var name: String?
     @OptionGroup var log: LogOptions
+
+    func validate() throws {
+        guard (0...3600).contains(drain) else { throw ValidationError("--drain is from 0 to 3600 seconds") }
+    }
 
     func run() async throws {
         let logger = log.logger("freshet")
@@ -23,7 +30,7 @@ struct ServeCommand: AsyncParsableCommand {
         let reporter = NodeReporter(definitions, logger: logger)
         let node = try Node(
             models: try definitions.map { try servedModel($0, logger: logger) }, name: name, host: http.host, port: http.port,
-            onReport: { reporter.report($0) }, logger: logger)
+            onReport: { reporter.report($0) }, drain: .seconds(drain), logger: logger)
         let services: [any Service] = [node, reporter, AddressNote(logger: logger) { try await node.boundPort() }]
         try await ServiceGroup(
             configuration: .init(
@@ -40,7 +47,7 @@ func servedModel(_ definition: PipelineDefinition, logger: Logger) throws -> Ser
         name: definition.name, plan: definition.plan, layout: definition.layout, link: definition.link, meaning: definition.meaning,
         kafka: KafkaConfiguration(brokers: kafka.brokers, properties: kafka.properties) { level, text in
             if level <= 4 { logger.warning("\(text)", metadata: ["pipeline": "\(definition.name)"]) }
-        }, topic: try definition.publishTopic.get())
+        }, topic: try definition.publishTopic.get(), staleAfter: definition.staleAfter)
 }
 
 /// Writes what the node serves into the history, where the pipeline has a store. A database that is away is no trouble for serving.

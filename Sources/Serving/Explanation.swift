@@ -1,0 +1,70 @@
+// Why a prediction is what it is: every feature with what it added to the margin. Exact, because a linear model's margin is nothing but that sum.
+//
+//   {"explanations": [{"prediction": 0.12, "margin": -1.9, "features": [
+//     {"feature": "constant", "index": 7, "value": 1, "weight": -2.1, "contribution": -2.1}, ...]}],
+//    "predictions": [0.12], "model_name": "clicks", "model_version": "430"}
+//
+// The contributions, added up in their order as 32-bit floats, are the margin, bit for bit; the prediction is the link function of it. A dense vector is
+// one feature, without value and weight. Where the model has several outputs (classes, or the members of a bank that `optimizer: auto` mixes), the answer
+// names them in `outputs`, and `margins`, `weights` and `contributions` are lists of one number each; of several outputs, contributions of dense vectors
+// make the sum exact to rounding only. What mixes the members is not linear, so a bank's explanation ends at the members' margins: whatever would be
+// said of single features beyond them would depend on an order of removing them, and would not be exact.
+
+import Model
+import Records
+
+/// One prediction and what led to it.
+struct Explanation {
+    /// Weights and contributions of one answer, together.
+    static let numbersMax = 1 << 19
+
+    let prediction: [Double]
+    let margins: [Float]
+    let features: [(name: String, contribution: Contribution)]
+
+    /// The answer, as above.
+    static func answer(_ explanations: [Explanation], outputs: [String], model: String, version: UInt64) -> [UInt8] {
+        var text = "{\"explanations\":["
+        for (index, explanation) in explanations.enumerated() {
+            if index > 0 { text += "," }
+            explanation.append(to: &text, isOne: outputs.isEmpty)
+        }
+        text += "],\"predictions\":["
+        Predictor.append(explanations.map(\.prediction), to: &text)
+        text += "],"
+        if !outputs.isEmpty { text += "\"outputs\":[\(outputs.map(jsonString).joined(separator: ","))]," }
+        text += "\"model_name\":\(jsonString(model)),\"model_version\":\"\(version)\"}"
+        return Array(text.utf8)
+    }
+
+    private func append(to text: inout String, isOne: Bool) {
+        /// `"margin":1` or `"margins":[1,2]`
+        func add(_ name: String, _ numbers: [Float]) {
+            text += isOne ? "\"\(name)\":\(numbers[0])" : "\"\(name)s\":[\(numbers.map(\.description).joined(separator: ","))]"
+        }
+        text += "{\"prediction\":"
+        Predictor.append([prediction], to: &text)
+        text += ","
+        add("margin", margins)
+        text += ",\"features\":["
+        for (index, (name, contribution)) in features.enumerated() {
+            text += "\(index > 0 ? "," : ""){\"feature\":\(jsonString(name)),\"index\":\(contribution.index),"
+            if let value = contribution.value {
+                text += "\"value\":\(value),"
+                add("weight", contribution.weights)
+                text += ","
+            }
+            add("contribution", contribution.parts)
+            text += "}"
+        }
+        text += "]}"
+    }
+
+    /// The names of a model's outputs, in order; none if there is one.
+    static func outputs(of model: ServedModel) -> [String] {
+        guard model.layout.outputs > 1 else { return [] }
+        if model.layout.mixtureCount > 0 { return (1...model.layout.outputs).map { "member \($0)" } }
+        if case .category(let classes) = model.plan.label?.kind { return classes }
+        return []
+    }
+}
