@@ -25,8 +25,10 @@ struct DefinitionReader {
         let version = readVersion(file)
         let snapshotSeconds = seconds(file.section("snapshot", example: "{seconds: 60}"), 60, PipelineDefinition.snapshotSecondsRange)
         let keep = readKeep(file)
-        let publishTopic = topic(file, "publish", longest: 240) ?? name.map { DeferredText($0) }
-        let deadLetterTopic = topic(file, "dead_letters", longest: 249)
+        let publish = file.section("publish", example: "{topic: clicks}")
+        let publishTopic = topic(publish, longest: 240) ?? name.map { DeferredText($0) }
+        let gate = readGate(publish, model: model, learn: learn)
+        let deadLetterTopic = topic(file.section("dead_letters", example: "{topic: clicks}"), longest: 249)
         let storeSection = file.section("store", example: #"{postgres: "${DATABASE_URL}"}"#)
         let store = storeSection?.deferred("postgres", example: #""${DATABASE_URL}""#)
         let outageSeconds = storeSection.map { $0.number("outage_seconds", default: 600, in: PipelineDefinition.outageSecondsRange) } ?? 600
@@ -57,7 +59,7 @@ struct DefinitionReader {
                 start: start, onGap: onGap, schemaPath: source.schemaPath, schema: source.schema?.bytes, deduplicate: source.deduplicate?.value, strict: strict,
                 brokers: brokers, topic: topic, properties: source.properties),
             plan: plan, model: model, learn: learn, monitor: monitor, version: version, snapshotSeconds: snapshotSeconds, keep: keep,
-            publishTopic: publishTopic, deadLetterTopic: deadLetterTopic, tests: tests.map(\.test),
+            publishTopic: publishTopic, gate: gate, deadLetterTopic: deadLetterTopic, tests: tests.map(\.test),
             learningHash: meaning.learning(
                 deduplicateLast: source.deduplicate?.value.last, schema: source.schema?.bytes, monitor: monitor),
             meaningHash: meaning.serving, file: log.file, sourceText: sourceText,
@@ -82,8 +84,8 @@ struct DefinitionReader {
 
     // MARK: - topics
 
-    private func topic(_ file: DefinitionSection, _ key: String, longest: Int) -> DeferredText? {
-        file.section(key, example: "{topic: clicks}")?.deferred("topic", example: "clicks", problem: { topicProblem($0, longest: longest) })
+    private func topic(_ section: DefinitionSection?, longest: Int) -> DeferredText? {
+        section?.deferred("topic", example: "clicks", problem: { topicProblem($0, longest: longest) })
     }
 
     func topicProblem(_ topic: String, longest: Int) -> String? {
