@@ -30,24 +30,21 @@ struct PublishingOrder: Sendable {
 
 /// Used by the recording thread; what an order needs is done on a thread of its own, one order at a time.
 final class Orders {
-    private let run: HandOver<Weak>
+    private unowned let run: LearnerRun
     private let publisher: Publisher
     private var worker: Worker?
 
-    private struct Weak { unowned let run: LearnerRun }
-
     init(_ run: LearnerRun, _ publisher: Publisher) {
-        self.run = handOver(Weak(run: run))
+        self.run = run
         self.publisher = publisher
     }
 
     /// Begins to act on the newest order, unless that is under way.
     func act(on request: PublishingRequest) {
-        let run = run.value.run
         if let worker, !worker.join(timeout: .zero) { return }
         guard request.id != run.publishing.value.request else { return }
-        let publisher = publisher
-        worker = Worker("freshet orders") { OrderRun(run: run, publisher: publisher, request: request).act() }
+        let order = OrderRun(run: run, publisher: publisher, request: request)
+        worker = Worker("freshet orders") { order.act() }
     }
 
     /// At the end of the term. False if it has not ended by then.
