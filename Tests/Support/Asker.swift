@@ -50,7 +50,7 @@ public final class Asker: Sendable {
     }
 
     /// One question over a connection of its own: the answer with its head.
-    static func get(_ port: Int, _ path: String) -> String? {
+    public static func get(_ port: Int, _ path: String) -> String? {
         guard let descriptor = connectToLoopback(port) else { return nil }
         defer { close(descriptor) }
         return exchange(descriptor, Array("GET \(path) HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n".utf8))

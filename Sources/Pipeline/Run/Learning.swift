@@ -212,6 +212,7 @@ final class Learning {
         (job.replacesAll, job.generation, job.request) = (isNew, order.generation, order.request)
         gate?.published(machine.learner.image, version: machine.version, changed: job.indices, isAnew: isNew)
         (publishedVersion, generation) = (machine.version, order.generation)
+        if isNew { run.service.statusBox.with { $0.heldBy = nil } }
         item.publication = job
     }
 
