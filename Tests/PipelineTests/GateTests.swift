@@ -141,7 +141,7 @@ import Testing
     /// Protects: wrong labels are held from the first version that shows them, learning goes on, and what is good again is published; the figures of
     /// both versions are over the same events.
     @Test func poison() throws {
-        var driver = try Driver(.init(window: 400, auc: 0.8))
+        var driver = try Driver(.init(window: 400, lossIncrease: 100, auc: 0.8))
         var decisions: [Decision] = []
         for start in stride(from: 0, to: 2000, by: 100) { decisions.append(try driver.learn(Self.events(start..<start + 100))) }
         #expect(decisions.suffix(15).allSatisfy { !$0.isHeld })
@@ -183,6 +183,9 @@ import Testing
         #expect(try !holding.learn(Self.events(200..<300)).isHeld)
         var other = try Driver(.init(window: 250))
         #expect(try !other.learn(Self.events(0..<1)).isHeld)
+        // No rule compares: the served version is named, and neither kept nor scored.
+        let next = try other.learn(Self.events(1..<50))
+        #expect(next.servedVersion == 1 && next.served == nil && next.candidate?.events == 50)
     }
 
     /// Protects: what goes with what is told where the file is read, and the gate is no part of what is learned.

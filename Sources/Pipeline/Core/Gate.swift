@@ -1,8 +1,9 @@
 // What a version must pass to be published. The learner's version (the candidate) is compared with the one that is being served over the same newest
 // events: the candidate by its progressive scores, the served one, which does not learn, by how it predicts each event as it comes. It keeps the
-// served image for that, 1.1 bytes a weight more with int8, and predicts every event twice. What it says changes what leaves, never what is learned.
+// served image for that, if any rule compares: 1.1 bytes a weight more with int8, and every event is predicted twice. What it says changes what leaves,
+// never what is learned.
 //
-//   - Both windows are of the same events: those since the first version was published, the newest `window` of them.
+//   - Where a rule compares, both windows are of the same events: those since the first version was published, the newest `window` of them.
 //   - An event is compared with the version that was being served when it came.
 //   - After a start nothing is known of events before it. A version that was held then stays held until a whole window was seen.
 
@@ -53,7 +54,7 @@ public struct Decision: Sendable, Equatable {
     public var rule: GateRule?
     /// The version that it was compared with; nil before the first.
     public var servedVersion: UInt64?
-    /// Over the same events.
+    /// Over the same events; `served` is nil where no rule compares.
     public var candidate: MetricReport?
     public var served: MetricReport?
     public var quantizationGapP99: Double?
@@ -65,7 +66,9 @@ public struct Decision: Sendable, Equatable {
 package final class Gate {
     private let rules: PipelineDefinition.Gate
     private let objective: Loss
-    private var served: (image: Image, version: UInt64)?
+    /// The image only if a rule compares with it.
+    private var served: (image: Image?, version: UInt64)?
+    private let compares: Bool
     private var candidateWindow: ProgressiveMetrics
     private var servedWindow: ProgressiveMetrics
     private var servedScores: [Score?] = []
@@ -75,6 +78,7 @@ package final class Gate {
     package init(_ rules: PipelineDefinition.Gate, objective: Loss, isHolding: Bool) {
         self.rules = rules
         self.objective = objective
+        compares = rules.lossIncrease != nil || rules.aucDecrease != nil
         candidateWindow = ProgressiveMetrics(window: rules.window, objective: objective)
         servedWindow = candidateWindow
         needsWholeWindow = isHolding
@@ -82,14 +86,13 @@ package final class Gate {
 
     /// Predicts a batch by the served version; to be called before it is learned.
     package func predict(_ batch: ExampleBatch) {
-        guard let served else { return servedScores.removeAll(keepingCapacity: true) }
-        served.image.score(batch, objective: objective, into: &servedScores)
+        served?.image?.score(batch, objective: objective, into: &servedScores)
     }
 
     /// The batch was learned, with these scores.
     package func add(_ scores: [ScoredExample]) {
         for scored in scores {
-            guard served != nil else {
+            guard served?.image != nil else {
                 candidateWindow.add(scored.score)
                 continue
             }
@@ -121,10 +124,11 @@ package final class Gate {
     ///   - isAnew: another version than that one was served meanwhile.
     package func published(_ image: Image, version: UInt64, changed: [UInt32], isAnew: Bool = false) {
         needsWholeWindow = false
-        if served == nil || isAnew {
+        if compares, served == nil || isAnew {
             candidateWindow = ProgressiveMetrics(window: rules.window, objective: objective)
             servedWindow = candidateWindow
         }
+        guard compares else { return served = (nil, version) }
         if let before = served?.image {
             before.copy(blocks: changed, from: image)
             served = (before, version)
