@@ -28,7 +28,9 @@ struct Freshet: AsyncParsableCommand {
             CommandGroup(name: "Run:", subcommands: [DemoCommand.self, RunCommand.self, ServeCommand.self]),
             CommandGroup(name: "Try:", subcommands: [CheckCommand.self, EvaluateCommand.self, GenerateCommand.self, FeedCommand.self, DetectCommand.self]),
             CommandGroup(name: "Ask the history:", subcommands: [LogCommand.self, ShowCommand.self, DriftCommand.self, NodesCommand.self, DoctorCommand.self]),
-            CommandGroup(name: "Act on it:", subcommands: [VerifyCommand.self, ExcludeCommand.self, DeadLettersCommand.self]),
+            CommandGroup(name: "Act on it:", subcommands: [
+                VerifyCommand.self, RollbackCommand.self, PinCommand.self, HoldCommand.self, PromoteCommand.self, ExcludeCommand.self, DeadLettersCommand.self,
+            ]),
             CommandGroup(name: "Set up:", subcommands: [MigrateCommand.self, BrokerCommand.self]),
         ])
 }

@@ -103,7 +103,8 @@ public final class StateMachine {
     var pendingLearned = 0
     var pendingRefused = 0
     var pendingDrift: [DriftEvent] = []
-    private var scores: [ScoredExample] = []
+    /// Of the batch applied last.
+    package private(set) var scores: [ScoredExample] = []
 
     public init(_ definition: PipelineDefinition) throws {
         self.definition = definition

@@ -25,8 +25,10 @@ struct DefinitionReader {
         let version = readVersion(file)
         let snapshotSeconds = seconds(file.section("snapshot", example: "{seconds: 60}"), 60, PipelineDefinition.snapshotSecondsRange)
         let keep = readKeep(file)
-        let publishTopic = topic(file, "publish", longest: 240) ?? name.map { DeferredText($0) }
-        let deadLetterTopic = topic(file, "dead_letters", longest: 249)
+        let publish = file.section("publish", example: "{topic: clicks}")
+        let publishTopic = topic(publish, longest: 240) ?? name.map { DeferredText($0) }
+        let gate = readGate(publish, model: model, learn: learn)
+        let deadLetterTopic = topic(file.section("dead_letters", example: "{topic: clicks}"), longest: 249)
         let serve = file.section("serve", example: "{stale_seconds: 60}")
         let staleSeconds = serve?.node("stale_seconds").flatMap { _ in
             serve?.number("stale_seconds", default: 60, in: PipelineDefinition.staleSecondsRange)
@@ -61,7 +63,7 @@ struct DefinitionReader {
                 start: start, onGap: onGap, schemaPath: source.schemaPath, schema: source.schema?.bytes, deduplicate: source.deduplicate?.value, strict: strict,
                 brokers: brokers, topic: topic, properties: source.properties),
             plan: plan, model: model, learn: learn, monitor: monitor, version: version, snapshotSeconds: snapshotSeconds, keep: keep,
-            publishTopic: publishTopic, deadLetterTopic: deadLetterTopic, tests: tests.map(\.test),
+            publishTopic: publishTopic, gate: gate, deadLetterTopic: deadLetterTopic, tests: tests.map(\.test),
             learningHash: meaning.learning(
                 deduplicateLast: source.deduplicate?.value.last, schema: source.schema?.bytes, monitor: monitor),
             meaningHash: meaning.serving, file: log.file, sourceText: sourceText,
@@ -86,8 +88,8 @@ struct DefinitionReader {
 
     // MARK: - topics
 
-    private func topic(_ file: DefinitionSection, _ key: String, longest: Int) -> DeferredText? {
-        file.section(key, example: "{topic: clicks}")?.deferred("topic", example: "clicks", problem: { topicProblem($0, longest: longest) })
+    private func topic(_ section: DefinitionSection?, longest: Int) -> DeferredText? {
+        section?.deferred("topic", example: "clicks", problem: { topicProblem($0, longest: longest) })
     }
 
     func topicProblem(_ topic: String, longest: Int) -> String? {

@@ -23,7 +23,10 @@ package struct DefinitionSection {
         "version": ["events", "seconds"],
         "snapshot": ["seconds"],
         "keep": ["snapshots", "days"],
-        "publish": ["topic"],
+        "publish": ["topic", "gate"],
+        "publish.gate": [
+            "window", "loss", "loss_increase", "auc", "auc_decrease", "calibration_error", "quantization_gap_p99",
+        ],
         "serve": ["stale_seconds"],
         "dead_letters": ["topic"],
         "store": ["postgres", "outage_seconds"],

@@ -24,6 +24,8 @@ public struct PipelineDefinition: Sendable {
     public let keep: Keep
     /// X of the topics `X.versions` and `X.images`; the pipeline's name unless the file says another.
     public let publishTopic: DeferredText
+    /// What a version must pass to be published; nil publishes every one.
+    public let gate: Gate?
     /// Where refused events go; nil when they are only counted.
     public let deadLetterTopic: DeferredText?
     /// The events that `freshet check` tries.
@@ -175,6 +177,38 @@ public struct PipelineDefinition: Sendable {
 
         static let snapshotsRange = 1...10_000
         static let daysRange = 0.001...36_500.0
+    }
+
+    /// What a version must pass to be published: each rule is a limit that may be met and not exceeded, nil is no rule. Figures are over the newest
+    /// `window` events.
+    public struct Gate: Sendable, Equatable {
+        public let window: Int
+        /// The largest mean loss.
+        public let loss: Double?
+        /// By how much the mean loss may exceed that of the served version on the same events.
+        public let lossIncrease: Double?
+        /// The smallest AUC.
+        public let auc: Double?
+        /// By how much the AUC may be below that of the served version on the same events.
+        public let aucDecrease: Double?
+        public let calibrationError: Double?
+        /// The largest 99th percentile of the difference between quantized and FP32 predictions.
+        public let quantizationGapP99: Double?
+
+        static let windowRange = 10...1_000_000
+
+        package init(
+            window: Int, loss: Double? = nil, lossIncrease: Double? = nil, auc: Double? = nil, aucDecrease: Double? = nil,
+            calibrationError: Double? = nil, quantizationGapP99: Double? = nil
+        ) {
+            self.window = window
+            self.loss = loss
+            self.lossIncrease = lossIncrease
+            self.auc = auc
+            self.aucDecrease = aucDecrease
+            self.calibrationError = calibrationError
+            self.quantizationGapP99 = quantizationGapP99
+        }
     }
 
     static let outageSecondsRange = 1.0...86_400.0

@@ -6,6 +6,8 @@ import PostgresClient
 extension Store {
     /// Rows read at a time to find out what can be rebuilt.
     private static let pageRows = 5000
+    /// A gate may hold for so long before it is told as a problem.
+    private static let holdSeconds = 60.0
 
     /// The lease, the newest version and snapshot, the nodes, and how large the tables are. Nil if the pipeline has no version.
     func examine(_ definition: PipelineDefinition, _ diagnosis: inout Diagnosis) throws -> HistoryFacts? {
@@ -27,6 +29,7 @@ extension Store {
         }
         let facts = try newestFacts(definition, &diagnosis)
         try examineRequests(definition, &diagnosis)
+        try examinePublishing(definition, &diagnosis)
         try examineNodes(&diagnosis)
         try examineTables(&diagnosis)
         return facts
@@ -85,6 +88,37 @@ extension Store {
         diagnosis.add(
             "requests", .warn, "\(rows.count) wait for the learner: \(list.joined(separator: ", "))",
             remedy: "freshet run \(definition.file); `freshet exclude \(definition.file) --withdraw ID` takes one back")
+    }
+
+    /// Whether what is learned reaches the nodes.
+    private func examinePublishing(_ definition: PipelineDefinition, _ diagnosis: inout Diagnosis) throws {
+        let promote = "freshet promote \(definition.file)"
+        let orders = try connection.query(
+            """
+            SELECT kind, version, requested_by, body->>'reason' AS reason, extract(epoch FROM clock_timestamp() - answered_at)::double precision AS age
+            FROM freshet.requests WHERE pipeline = $1 AND state = 'done' AND kind IN ('hold', 'promote', 'rollback', 'pin') ORDER BY id DESC LIMIT 1
+            """, [.text(pipeline)], timeout: Self.timeout)
+        if let order = orders.first, case let kind = try order.string("kind"), kind != "promote" {
+            let reason = try order.optionalString("reason") ?? ""
+            let what = kind == "hold" ? "held" : "pinned to version \(try order.optionalInt("version") ?? 0)"
+            return diagnosis.add(
+                "publishing", .warn,
+                "\(what) for \(age(try order.double("age"))), by \(try order.string("requested_by"))\(reason.isEmpty ? "" : ": \(reason)")", remedy: promote)
+        }
+        let held = try connection.query(
+            """
+            SELECT count(*) AS count, (array_agg(rule ORDER BY id DESC))[1] AS rule,
+                extract(epoch FROM clock_timestamp() - min(decided_at))::double precision AS age
+            FROM freshet.decisions WHERE pipeline = $1 AND decision = 'hold' AND decided_by = 'gate' AND id > coalesce(
+                (SELECT max(id) FROM freshet.decisions WHERE pipeline = $1 AND decision = 'publish'), 0)
+            """, [.text(pipeline)], timeout: Self.timeout)
+        guard let row = held.first, try row.int("count") > 0 else { return }
+        let seconds = try row.double("age")
+        let text = "the gate has held \(try row.int("count")) versions for \(age(seconds)), the newest by its rule \(try row.optionalString("rule") ?? "")"
+        guard seconds > Self.holdSeconds else { return diagnosis.add("publishing", .ok, text) }
+        diagnosis.add(
+            "publishing", .warn, text,
+            remedy: "look at the stream (`freshet show \(definition.file)` has the figures): `freshet exclude` takes wrong events out, `\(promote)` publishes all the same")
     }
 
     private func examineNodes(_ diagnosis: inout Diagnosis) throws {

@@ -285,7 +285,7 @@ final class Beginning {
     }
 
     /// The request is at fault, or the history and the log are; not what passes by itself, nor that the lease was lost.
-    private static func isRefusal(_ error: any Error) -> Bool {
+    static func isRefusal(_ error: any Error) -> Bool {
         if LearnerService.passes(error) { return false }
         if let error = error as? StoreError, error.kind == .leaseLost || error.kind == .conflict { return false }
         return true

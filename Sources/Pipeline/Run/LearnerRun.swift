@@ -27,6 +27,8 @@ package final class LearnerRun: @unchecked Sendable {
     /// Publications that have left and are not recorded yet.
     let sentPublications = Locked<[[SentPublication]]>([])
     let publishingEnded = ManagedAtomic<Bool>(false)
+    /// What may leave.
+    let publishing = Locked(PublishingOrder())
     /// Of the newest recorded version.
     let recordedPositions = Locked<[PartitionStart]>([])
     /// The log ages: a snapshot is wanted though none is due by the clock.
@@ -95,16 +97,22 @@ package final class LearnerRun: @unchecked Sendable {
         let publisher = Publisher(
             topic: try definition.publishTopic.get(), meaning: definition.meaning, epoch: epoch,
             lastSequence: newest.any, lastImageSequence: newest.image, outbox: outbox, clock: clock)
+        let order = try PublishingOrder(ledger)
+        publishing.value = order
+        let gate = try definition.gate.map { Gate($0, objective: definition.learn.loss, isHolding: try ledger.isHolding()) }
         let partitions = machine.positions.count
-        service.statusBox.with { $0.newestEventMilliseconds = newestEvent }
+        service.statusBox.with {
+            $0.newestEventMilliseconds = newestEvent
+            $0.publishing = order.mode
+        }
         recordedPositions.value = machine.positions.map { PartitionStart(partition: $0.key, offset: $0.value) }
         let snapshot = try ledger.version(beginning.snapshotVersion)
         guard !isEnding else { return false }
         service.statusBox.with { $0.phase = .learning }
         parts = Parts(
             ingest: ingest, outbox: outbox, reading: Reading(self, ingest, partitions: partitions),
-            learning: Learning(self, machine, publisher, snapshotVersion: beginning.snapshotVersion),
-            recording: Recording(self, recorder, ingest, recordedVersion: machine.version), publisher: publisher,
+            learning: Learning(self, machine, publisher, gate, snapshotVersion: beginning.snapshotVersion),
+            recording: Recording(self, recorder, ingest, Orders(self, publisher), recordedVersion: machine.version), publisher: publisher,
             logWatch: LogWatch(self, ingest, snapshot: snapshot?.positions ?? []), collecting: Collecting(self))
         isKept = true
         return true
@@ -186,6 +194,7 @@ package final class LearnerRun: @unchecked Sendable {
         for (worker, step) in zip(workers, Step.allCases) where !worker.join(timeout: patience) {
             logger.error("the \(step) thread has not ended within \(patience)")
         }
+        if parts?.recording.orders.join(timeout: patience) == false { logger.error("the thread of an order has not ended within \(patience)") }
         if let error { throw error }
     }
 }

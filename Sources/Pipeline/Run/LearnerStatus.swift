@@ -18,6 +18,10 @@ public struct LearnerStatus: Sendable {
     public var publications: UInt64 = 0
     public var publicationBytes: UInt64 = 0
     public var publishedVersion: UInt64 = 0
+    /// Versions that the gate has held, in this process, and the rule that the newest one broke.
+    public var heldVersions: UInt64 = 0
+    public var heldBy: GateRule?
+    public var publishing = PublishingMode.newest
     public var snapshots = 0
     public var snapshotVersion: UInt64 = 0
     /// How many events the log may still lose before the newest snapshot cannot be gone on from; nil until it was asked.

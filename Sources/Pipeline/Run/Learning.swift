@@ -15,6 +15,7 @@ final class Learning {
     private unowned let run: LearnerRun
     private let machine: StateMachine
     private let publisher: Publisher
+    private let gate: Gate?
     private let interval: Duration
     private let snapshotInterval: Duration
     private let eventsMaximum: Int
@@ -32,12 +33,17 @@ final class Learning {
     private var newest: Int64
     /// What a restart finds recorded may not have been sent: the first publication is of what it recovered.
     private var publishedVersion: UInt64 = 0
+    /// What the gate has seen last.
+    private var judgedVersion: UInt64 = 0
+    /// Of the order that the last publication was made under.
+    private var generation = 0
 
     /// - Parameter snapshotVersion: the newest snapshot.
-    init(_ run: LearnerRun, _ machine: StateMachine, _ publisher: Publisher, snapshotVersion: UInt64) {
+    init(_ run: LearnerRun, _ machine: StateMachine, _ publisher: Publisher, _ gate: Gate?, snapshotVersion: UInt64) {
         self.run = run
         self.machine = machine
         self.publisher = publisher
+        self.gate = gate
         self.snapshotVersion = snapshotVersion
         interval = .seconds(run.definition.version.seconds)
         snapshotInterval = .seconds(run.definition.snapshotSeconds)
@@ -75,7 +81,9 @@ final class Learning {
                 defer { commands = [] }
                 return commands
             }) { try machine.apply(command) }
+            gate?.predict(batch.examples)
             try machine.apply(batch.examples, partition: batch.partition, next: batch.next)
+            gate?.add(machine.scores)
             snapshotBytesDue += batch.examples.count * machine.snapshotBytesAnEvent
             newest = max(newest, batch.newestMilliseconds)
             let refused = batch.deadLetters
@@ -108,10 +116,7 @@ final class Learning {
         letters = []
         letterBytes = 0
         cutAt = run.clock.now
-        if publisher.underWay.load(ordering: .relaxed) < 2, !machine.isSuspect {
-            item.publication = job(sealed.hashes.image)
-            publishedVersion = sealed.version
-        }
+        if publisher.underWay.load(ordering: .relaxed) < 2 { publish(sealed.hashes.image, with: &item) }
         if let snapshotReason, claimSnapshot(isLast: snapshotReason == "stop") {
             item.snapshot = (try beginSnapshot(isLast: snapshotReason == "stop"), snapshotReason)
             isDriftOwed = false
@@ -129,11 +134,12 @@ final class Learning {
 
     /// Idle: what was put off while the publisher was busy, or did not arrive, is published now.
     private func catchUp(isOver: Bool) throws {
-        let isBehind = publishedVersion < machine.version || publisher.wantsImage.load(ordering: .relaxed)
-        if machine.learned > 0, isBehind, !machine.isSuspect, publisher.underWay.load(ordering: .relaxed) == 0, run.cuts.hasRoom || isOver {
-            let job = job(machine.learner.image.seal())
-            publishedVersion = machine.version
-            run.cuts.push(RecordItem(publication: job, newestEventMilliseconds: newest))
+        let isBehind = publishedVersion < machine.version ? judgedVersion < machine.version : publisher.wantsImage.load(ordering: .relaxed)
+        let isDue = isBehind || run.publishing.value.generation != generation
+        if machine.learned > 0, isDue, publisher.underWay.load(ordering: .relaxed) == 0, run.cuts.hasRoom || isOver {
+            var item = RecordItem(newestEventMilliseconds: newest)
+            publish(machine.learner.image.seal(), with: &item)
+            if item.publication != nil || item.decision != nil { run.cuts.push(item) }
         }
         let reason = isOver ? "stop" : dueSnapshot
         if let reason, isOver || run.cuts.hasRoom, machine.pendingIsEmpty, machine.version > snapshotVersion, claimSnapshot(isLast: isOver) {
@@ -182,10 +188,46 @@ final class Learning {
         snapshot = nil
     }
 
-    private func job(_ hash: ImageHash) -> PublicationJob {
+    // MARK: Publications
+
+    /// Publishes the newest version, just cut, where orders and the gate allow it.
+    private func publish(_ hash: ImageHash, with item: inout RecordItem) {
+        let order = run.publishing.value
+        guard order.mode == .newest else { return }
+        let isNew = order.generation != generation
+        // What was published once goes out again without being judged, and what an operator has promoted goes out as it is.
+        if let gate, publishedVersion < machine.version, !(isNew && order.request != nil) {
+            guard judgedVersion < machine.version else { return }
+            let decision = gate.judge(version: machine.version, quantization: machine.learner.quantization, isSuspect: machine.isSuspect)
+            judgedVersion = machine.version
+            item.decision = decision
+            tell(decision)
+            if decision.isHeld { return }
+        }
+        guard !machine.isSuspect else { return }
         publisher.underWay.wrappingIncrement(ordering: .relaxed)
-        return PublicationJob(
+        let isWhole = publisher.wantsImage.exchange(false, ordering: .relaxed) || isNew
+        var job = PublicationJob(
             version: machine.version, hash: hash, metrics: machine.metrics, newestEventMilliseconds: newest,
-            image: machine.learner.image, whole: publisher.wantsImage.exchange(false, ordering: .relaxed))
+            image: machine.learner.image, whole: isWhole)
+        (job.replacesAll, job.generation, job.request) = (isNew, order.generation, order.request)
+        gate?.published(machine.learner.image, version: machine.version, changed: job.indices, isAnew: isNew)
+        (publishedVersion, generation) = (machine.version, order.generation)
+        if isNew { run.service.statusBox.with { $0.heldBy = nil } }
+        item.publication = job
+    }
+
+    /// Says when holding begins, and when it ends.
+    private func tell(_ decision: Decision) {
+        let before = run.service.statusBox.with { status in
+            defer {
+                status.heldBy = decision.rule
+                status.heldVersions += decision.isHeld ? 1 : 0
+            }
+            return status.heldBy
+        }
+        guard before != decision.rule else { return }
+        let served = decision.servedVersion.map { "; the nodes keep version \($0)" } ?? ""
+        run.logger.notice(decision.rule.map { "the gate holds version \(decision.version): \($0.rawValue)\(served)" } ?? "the gate publishes version \(decision.version) again")
     }
 }

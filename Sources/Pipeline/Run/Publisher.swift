@@ -18,6 +18,12 @@ struct PublicationJob: Sendable {
     var head: ImageHead
     /// All blocks, when the publisher had asked for them.
     var image: [UInt8]?
+    /// What nodes hold is not what `blocks` were taken after: it goes out whole.
+    var replacesAll = false
+    /// Of the order that it was made under.
+    var generation = 0
+    /// The operator's request that it does.
+    var request: Int64?
 
     /// - Parameter whole: also take the whole image.
     init(version: UInt64, hash: ImageHash, metrics: VersionMetrics, newestEventMilliseconds: Int64, image: Image, whole: Bool) {
@@ -84,7 +90,7 @@ final class Publisher: Sendable {
     /// - Throws: when it was not sent for certain; the whole image is asked for then too.
     func publish(_ job: PublicationJob) throws -> [SentPublication] {
         var state = state.value
-        let base = state.hash.map { (sequence: state.sequence, hash: $0) }
+        let base = job.replacesAll ? nil : state.hash.map { (sequence: state.sequence, hash: $0) }
         guard base != nil || job.image != nil else {
             wantsImage.store(true, ordering: .relaxed)
             return []

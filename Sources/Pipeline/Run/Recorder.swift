@@ -13,6 +13,8 @@ struct RecordItem: Sendable {
     var sealed: SealedVersion?
     var deadLetters: [DeadLetter] = []
     var publication: PublicationJob?
+    /// What the gate has decided of the version.
+    var decision: Decision?
     /// The whole state, and why it is stored.
     var snapshot: (state: SnapshotStream, reason: String)?
     var newestEventMilliseconds: Int64 = 0
@@ -59,6 +61,13 @@ final class Recorder {
 
     /// Whether an operator asks something. An outage is for those to notice who have something to record.
     func hasRequests() -> Bool { (try? store.hasRequests()) ?? false }
+
+    /// The newest order about what is published. The same of outages.
+    func publishingRequest() -> PublishingRequest? { (try? store.publishingRequest()) ?? nil }
+
+    func record(_ decision: Decision) throws {
+        try retrying("recording a decision on version \(decision.version)") { try $0.record(decision, epoch: epoch) }
+    }
 
     /// Records the version, then sends its dead letters.
     /// - Parameter newestEventMilliseconds: the largest Kafka timestamp of the events up to it.

@@ -8,6 +8,7 @@ import Logging
 /// Used by the recording thread alone.
 final class Recording {
     let recorder: Recorder
+    let orders: Orders
     private unowned let run: LearnerRun
     private let ingest: Ingest
     private var version: UInt64
@@ -16,9 +17,10 @@ final class Recording {
     /// By when the publisher must have sent its last job, once no more cuts come.
     private var publishingDeadline: Duration?
 
-    init(_ run: LearnerRun, _ recorder: Recorder, _ ingest: Ingest, recordedVersion: UInt64) {
+    init(_ run: LearnerRun, _ recorder: Recorder, _ ingest: Ingest, _ orders: Orders, recordedVersion: UInt64) {
         self.run = run
         self.recorder = recorder
+        self.orders = orders
         self.ingest = ingest
         version = recordedVersion
         asked = run.clock.now
@@ -26,12 +28,16 @@ final class Recording {
 
     /// Retries while the database is away, for as long as the pipeline allows.
     func step(wait: Duration) throws -> Bool {
-        while let sent = run.sentPublications.with({ $0.isEmpty ? nil : $0.removeFirst() }) { try recorder.record(sent) }
+        while let sent = run.sentPublications.with({ $0.isEmpty ? nil : $0.removeFirst() }) {
+            try recorder.record(sent)
+            run.publishing.with { if let done = sent.first?.request, $0.request == done { $0.request = nil } }
+        }
         if run.cuts.isFinished { return try finish(wait: wait) }
         if run.clock.now - asked > Self.requestsInterval, !run.isEnding {
             asked = run.clock.now
             // What it needs is done at the beginning of a term, when nothing else goes on.
             if recorder.hasRequests() { run.end(TermOver(description: "an operator asks something", isTrouble: false)) }
+            if let request = recorder.publishingRequest() { orders.act(on: request) }
         }
         guard let item = run.cuts.pop(timeout: wait) else { return true }
         if let sealed = item.sealed {
@@ -50,6 +56,7 @@ final class Recording {
             }
             run.service.onVersion(sealed)
         }
+        if let decision = item.decision { try recorder.record(decision) }
         // Recovery begins from a snapshot only when the history knows that the dead letters up to it have left.
         if item.sealed == nil, item.snapshot != nil { try recorder.finish() }
         if let snapshot = item.snapshot, !run.snapshots.push((version, snapshot.state, snapshot.reason)) { snapshot.state.cancel() }
@@ -92,8 +99,13 @@ extension LearnerRun {
         if publications.isFinished { return false }
         guard let job = publications.pop(timeout: wait) else { return true }
         defer { publisher.underWay.wrappingDecrement(ordering: .relaxed) }
+        guard job.generation == publishing.value.generation else {
+            publisher.wantsImage.store(true, ordering: .relaxed)
+            return true
+        }
         do {
-            let sent = try publisher.publish(job)
+            var sent = try publisher.publish(job)
+            for index in sent.indices { sent[index].request = job.request }
             guard !sent.isEmpty else { return true }
             sentPublications.with { $0.append(sent) }
             service.statusBox.with {
@@ -108,6 +120,7 @@ extension LearnerRun {
             throw TermOver(description: "\(error)")
         } catch {
             // Learning goes on; the next publication is a whole image.
+            publishing.with { $0.failed(generation: job.generation) }
             logger.warning("publishing version \(job.version): \(error); the next publication will be a whole image")
         }
         return true

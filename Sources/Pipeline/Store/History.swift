@@ -22,9 +22,15 @@ public struct VersionSummary: Sendable, Codable {
     /// The publication that carried it; absent if none did.
     public var publication: Int64?
     public var driftEvents: Int64
+    /// What was decided of it last, publish or hold; absent where nobody decided.
+    public var decision: String?
+    /// By the gate or by whom, and the gate's rule that it broke or the command.
+    public var decidedBy: String?
+    public var rule: String?
 
     enum CodingKeys: String, CodingKey {
-        case version, lineage, parent, epoch, learned, refused, metrics, snapshot, publication
+        case version, lineage, parent, epoch, learned, refused, metrics, snapshot, publication, decision, rule
+        case decidedBy = "decided_by"
         case createdAt = "created_at"
         case imageHash = "image_hash"
         case driftEvents = "drift_events"
@@ -42,6 +48,8 @@ public struct VersionDetail: Sendable, Codable {
     public var runs: [RunSummary]
     public var commands: [Command]
     public var drift: [RecordedDrift]
+    /// Why it was published or held, in order; none where there is no gate and nobody ordered anything.
+    public var decisions: [RecordedDecision]
 
     public struct RunSummary: Sendable, Codable {
         public var partition: Int32
@@ -52,7 +60,7 @@ public struct VersionDetail: Sendable, Codable {
     }
 
     enum CodingKeys: String, CodingKey {
-        case positions, runs, commands, drift, semantics
+        case positions, runs, commands, drift, semantics, decisions
         case learningHash = "learning_hash"
         case inputHash = "input_hash"
         case traceHash = "trace_hash"
@@ -70,6 +78,7 @@ public struct VersionDetail: Sendable, Codable {
         try container.encode(runs, forKey: .runs)
         try container.encode(commands, forKey: .commands)
         try container.encode(drift, forKey: .drift)
+        try container.encode(decisions, forKey: .decisions)
     }
 
     public init(from decoder: any Decoder) throws {
@@ -83,11 +92,12 @@ public struct VersionDetail: Sendable, Codable {
         runs = try container.decode([RunSummary].self, forKey: .runs)
         commands = try container.decode([Command].self, forKey: .commands)
         drift = try container.decode([RecordedDrift].self, forKey: .drift)
+        decisions = try container.decode([RecordedDecision].self, forKey: .decisions)
     }
 
     init(
         summary: VersionSummary, learningHash: String, semantics: Int64, inputHash: String, traceHash: String, positions: [PartitionStart],
-        runs: [RunSummary], commands: [Command], drift: [RecordedDrift]
+        runs: [RunSummary], commands: [Command], drift: [RecordedDrift], decisions: [RecordedDecision]
     ) {
         self.summary = summary
         self.learningHash = learningHash
@@ -98,6 +108,7 @@ public struct VersionDetail: Sendable, Codable {
         self.runs = runs
         self.commands = commands
         self.drift = drift
+        self.decisions = decisions
     }
 }
 
@@ -135,7 +146,13 @@ extension Store {
         v.version, v.lineage, v.parent, \(time("v.created_at")) AS created_at, v.epoch, v.learned, v.refused, v.image_hash, v.metrics::text AS metrics,
         EXISTS (SELECT 1 FROM freshet.snapshots s WHERE s.pipeline = v.pipeline AND s.version = v.version) AS snapshot,
         (SELECT max(publication) FROM freshet.publications p WHERE p.pipeline = v.pipeline AND p.version = v.version) AS publication,
-        (SELECT count(*) FROM freshet.drift_events d WHERE d.pipeline = v.pipeline AND d.version = v.version) AS drift_events
+        (SELECT count(*) FROM freshet.drift_events d WHERE d.pipeline = v.pipeline AND d.version = v.version) AS drift_events,
+        d.decision, d.decided_by, d.rule
+        """
+
+    private static let lastDecision = """
+        LEFT JOIN LATERAL (SELECT decision, decided_by, rule FROM freshet.decisions d
+            WHERE d.pipeline = v.pipeline AND d.version = v.version ORDER BY id DESC LIMIT 1) d ON true
         """
 
     private static func summary(_ row: PGRow) throws -> VersionSummary {
@@ -143,14 +160,15 @@ extension Store {
             version: UInt64(try row.int("version")), lineage: try row.int("lineage"), parent: UInt64(try row.int("parent")), createdAt: try row.string("created_at"),
             epoch: try row.int("epoch"), learned: try row.int("learned"), refused: try row.int("refused"),
             imageHash: try row.string("image_hash"), metrics: try Entry.decodeJSON(VersionMetrics.self, try row.string("metrics")),
-            snapshot: try row.bool("snapshot"), publication: try row.optionalInt("publication"), driftEvents: try row.int("drift_events"))
+            snapshot: try row.bool("snapshot"), publication: try row.optionalInt("publication"), driftEvents: try row.int("drift_events"),
+            decision: try row.optionalString("decision"), decidedBy: try row.optionalString("decided_by"), rule: try row.optionalString("rule"))
     }
 
     /// The newest versions, newest first.
     public func log(limit: Int, before: UInt64? = nil) throws -> [VersionSummary] {
         try connection.query(
             """
-            SELECT \(Self.summaryColumns) FROM freshet.versions v
+            SELECT \(Self.summaryColumns) FROM freshet.versions v \(Self.lastDecision)
             WHERE v.pipeline = $1 AND v.version < $2 ORDER BY v.version DESC LIMIT $3
             """, [.text(pipeline), .int(before.map { Int64(clamping: $0) } ?? .max), .int(Int64(limit))], timeout: Self.timeout
         ).map(Self.summary)
@@ -161,7 +179,7 @@ extension Store {
         let rows = try connection.query(
             """
             SELECT \(Self.summaryColumns), v.learning_hash, v.semantics, v.input_hash, v.trace_hash, v.positions, v.entries
-            FROM freshet.versions v WHERE v.pipeline = $1 AND v.version = $2
+            FROM freshet.versions v \(Self.lastDecision) WHERE v.pipeline = $1 AND v.version = $2
             """, [.text(pipeline), .int(Int64(clamping: version))], timeout: Self.timeout)
         guard let row = rows.first else { return nil }
         let entries = try Entry.decode(try row.bytes("entries"))
@@ -178,7 +196,7 @@ extension Store {
                 guard case .command(let command) = entry else { return nil }
                 return command
             },
-            drift: try drift(limit: 100, version: version))
+            drift: try drift(limit: 100, version: version), decisions: try decisions(version: version))
     }
 
     /// The newest drift events, newest first; of one version if it is given.

@@ -36,11 +36,34 @@ package protocol Ledger: AnyObject {
     func record(_ gap: GapError) throws
 
     func collect(_ keep: PipelineDefinition.Keep, pinned: UInt64?, epoch: Int64, patience: Duration) throws -> Collected
+
+    func publishingRequest() throws -> PublishingRequest?
+    func publishingMode() throws -> PublishingMode
+    func supersede(before id: Int64, epoch: Int64) throws
+    func answer(hold id: Int64, served: UInt64?, epoch: Int64) throws
+    func publishedBefore() throws -> UInt64?
+    func publishedVersion() throws -> UInt64?
+    func newestEventMilliseconds(ofVersion version: UInt64) throws -> Int64
+    func record(_ decision: Decision, epoch: Int64) throws
+    func isHolding() throws -> Bool
 }
 
 extension Ledger {
     /// A history that keeps everything.
     package func collect(_ keep: PipelineDefinition.Keep, pinned: UInt64?, epoch: Int64, patience: Duration) throws -> Collected { Collected() }
+}
+
+/// A history without gate and orders.
+extension Ledger {
+    package func publishingRequest() throws -> PublishingRequest? { nil }
+    package func publishingMode() throws -> PublishingMode { .newest }
+    package func supersede(before id: Int64, epoch: Int64) throws {}
+    package func answer(hold id: Int64, served: UInt64?, epoch: Int64) throws {}
+    package func publishedBefore() throws -> UInt64? { nil }
+    package func publishedVersion() throws -> UInt64? { nil }
+    package func newestEventMilliseconds(ofVersion version: UInt64) throws -> Int64 { 0 }
+    package func record(_ decision: Decision, epoch: Int64) throws {}
+    package func isHolding() throws -> Bool { false }
 }
 
 extension Store: Ledger {

@@ -51,18 +51,18 @@ extension Store {
             "DELETE FROM freshet.requests WHERE pipeline = $1 AND id = $2 AND state = 'waiting'", [.text(pipeline), .int(id)], timeout: Self.timeout) == 1
     }
 
-    /// Whether any request waits.
+    /// Whether any request waits that the lineage must be changed for. Orders about what is published are apart: `publishingRequest`.
     package func hasRequests() throws -> Bool {
         let rows = try connection.query(
-            "SELECT EXISTS (SELECT 1 FROM freshet.requests WHERE pipeline = $1 AND state = 'waiting') AS waiting", [.text(pipeline)],
+            "SELECT EXISTS (SELECT 1 FROM freshet.requests WHERE pipeline = $1 AND state = 'waiting' AND kind = 'exclude') AS waiting", [.text(pipeline)],
             timeout: Self.timeout)
         return try rows.first?.bool("waiting") ?? false
     }
 
-    /// The oldest request that waits.
+    /// The oldest of them.
     package func nextRequest() throws -> OperatorRequest? {
         try connection.query(
-            "SELECT id, kind, body::text AS body FROM freshet.requests WHERE pipeline = $1 AND state = 'waiting' ORDER BY id LIMIT 1",
+            "SELECT id, kind, body::text AS body FROM freshet.requests WHERE pipeline = $1 AND state = 'waiting' AND kind = 'exclude' ORDER BY id LIMIT 1",
             [.text(pipeline)], timeout: Self.timeout
         ).first.map { row in
             let id = try row.int("id")

@@ -205,6 +205,14 @@ public final class Store {
 
     /// Does nothing for a learner that has lost its lease: nodes refuse what it sent.
     package func record(_ publication: SentPublication) throws {
+        guard let request = publication.request else { return try insert(publication) }
+        try connection.transaction(timeout: Self.timeout) { _ in
+            try insert(publication)
+            try answer(request, version: publication.version, decision: "publish", epoch: publication.epoch)
+        }
+    }
+
+    private func insert(_ publication: SentPublication) throws {
         _ = try connection.execute(
             """
             INSERT INTO freshet.publications (pipeline, publication, version, epoch, kind, base, image_hash, blocks, messages, bytes)
@@ -232,4 +240,6 @@ package struct SentPublication: Sendable {
     package var blocks: Int
     package var messages: Int
     package var bytes: Int
+    /// The operator's request that it does.
+    package var request: Int64?
 }

@@ -62,29 +62,29 @@ struct ExcludeCommand: ParsableCommand {
         guard let topic, let partition, let offsets else { return }
         let known = try definition.source.kafka().topic
         guard topic == known else { throw Failure("\(pipeline) reads the topic \(known), not \(topic)") }
-        let user = ProcessInfo.processInfo.userName, host = ProcessInfo.processInfo.hostName
         try askingHistory(of: pipeline) {
-            let store = try history(definition)
+            let store = try requestStore(definition)
             defer { store.close() }
             guard let newest = try store.version(try store.newestVersion()) else {
                 throw Failure("\(definition.name) has no version yet: there is no lineage to take events out of")
             }
             let exclusion = Exclusion(
-                partition: partition, first: offsets.first, next: offsets.next, by: "\(user.isEmpty ? "someone" : user)@\(host)",
+                partition: partition, first: offsets.first, next: offsets.next, by: whoAsks(),
                 reason: reason, incarnation: newest.incarnation)
             let request = try store.request(exclusion)
             var result = Result(request: request, state: "waiting", offsets: offsets.next - offsets.first)
-            if wait { try waitForAnswer(request, definition, &result) }
+            if wait {
+                let waiting = RequestWait(
+                    request: request, definition: definition, seconds: timeout,
+                    stays: "a learner acts on it (`freshet run \(pipeline)`), or `freshet exclude \(pipeline) --withdraw \(request)` takes it back")
+                try waiting.run { try isAnswered(request, $0, &result) }
+            }
             try show(result)
         }
     }
 
-    private func history(_ definition: PipelineDefinition) throws -> Store {
-        try Store(url: try definition.postgresURL(), pipeline: definition.name, purpose: "exclude")
-    }
-
     private func takeBack(_ request: Int64, _ definition: PipelineDefinition) throws {
-        let store = try history(definition)
+        let store = try requestStore(definition)
         defer { store.close() }
         guard try store.withdraw(request: request) else {
             _ = try store.state(ofRequest: request)
@@ -92,37 +92,6 @@ struct ExcludeCommand: ParsableCommand {
         }
         if output.json { return try Output.json(Result(request: request, state: "withdrawn")) }
         Output.line("request \(request) is taken back")
-    }
-
-    /// Waits over an outage of the database, too.
-    private func waitForAnswer(_ request: Int64, _ definition: PipelineDefinition, _ result: inout Result) throws {
-        let stays = "the request stays: a learner acts on it (`freshet run \(pipeline)`), or `freshet exclude \(pipeline) --withdraw \(request)` takes it back"
-        let begin = ContinuousClock.now
-        var store: Store?
-        defer { store?.close() }
-        var isTold = false
-        while true {
-            var outage: PostgresError?
-            do {
-                let open = try store ?? history(definition)
-                store = open
-                if try isAnswered(request, open, &result) { return }
-            } catch let error as PostgresError where error.isOutage {
-                store?.close()
-                (store, outage) = (nil, error)
-            }
-            let waited = ContinuousClock.now - begin
-            guard waited < .seconds(timeout) else {
-                throw Failure(
-                    outage.map { "what became of request \(request) is not known: \($0); \(stays)" }
-                        ?? "no learner of \(definition.name) has acted on request \(request) within \(Int(timeout)) seconds; \(stays)")
-            }
-            if !isTold, waited > .seconds(3) || outage != nil {
-                Output.note(outage.map { "request \(request) waits, and PostgreSQL does not answer: \($0)" } ?? "request \(request) waits for the learner; \(stays)")
-                isTold = true
-            }
-            Thread.sleep(forTimeInterval: outage == nil ? 0.1 : 1)
-        }
     }
 
     private func isAnswered(_ request: Int64, _ store: Store, _ result: inout Result) throws -> Bool {

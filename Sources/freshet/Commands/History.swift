@@ -38,7 +38,7 @@ struct LogCommand: ParsableCommand {
         for version in versions {
             let marks = [
                 version.snapshot ? "snapshot" : nil, version.publication.map { "published \($0)" },
-                version.driftEvents > 0 ? "drift" : nil,
+                version.driftEvents > 0 ? "drift" : nil, decision(version),
                 version.parent + 1 == version.version ? nil : "lineage \(version.lineage), after \(version.parent)",
             ].compactMap { $0 }
             table.add([
@@ -100,7 +100,31 @@ struct ShowCommand: ParsableCommand {
         Output.line("\n" + runs.text)
         for command in detail.commands { Output.line("command: \(describe(command))") }
         for event in detail.drift { Output.line(describe(event)) }
+        for decision in detail.decisions { Output.line(describe(decision)) }
     }
+}
+
+/// What was decided of a version, where it is worth a word: that the gate published it is not.
+private func decision(_ version: VersionSummary) -> String? {
+    guard let decision = version.decision, let by = version.decidedBy, let rule = version.rule else { return nil }
+    if by == "gate" { return "held: \(rule)" }
+    return "\(decision == "hold" ? "hold" : rule) by \(by.visible())"
+}
+
+private func describe(_ decision: RecordedDecision) -> String {
+    var text = "\(decision.decision) by \(decision.by.visible()), \(decision.decidedAt)"
+    if let rule = decision.rule { text += ": \(rule)" }
+    if let reason = decision.reason { text += ", \(reason.visible())" }
+    guard let candidate = decision.candidate else { return text }
+    func figures(_ report: MetricReport) -> String {
+        let auc = report.auc.map { ", AUC \(Format.fixed($0, 4))" } ?? ""
+        let calibration = report.calibrationError.map { ", calibration error \(Format.fixed($0, 4))" } ?? ""
+        return "loss \(Format.fixed(report.objective, 4))\(auc)\(calibration)"
+    }
+    text += "; over \(Format.count(decision.events ?? 0)) events \(figures(candidate))"
+    if let served = decision.served, let version = decision.servedVersion { text += "; what was served, now version \(version): \(figures(served))" }
+    if let gap = decision.quantizationGapP99 { text += "; quantization gap p99 \(Format.fixed(gap, 4))" }
+    return text
 }
 
 struct DriftCommand: ParsableCommand {

@@ -137,6 +137,10 @@ func learnerMetrics(_ learners: [LearnerService]) -> String {
     family("version", .gauge, "The newest version cut.") { Double($0.version) }
     family("recorded_version", .gauge, "The newest version in PostgreSQL.") { Double($0.recordedVersion) }
     family("published_version", .gauge, "The newest version sent to the serving nodes.") { Double($0.publishedVersion) }
+    family("gate_held_total", .counter, "Versions that the gate has held, in this process.") { Double($0.heldVersions) }
+    family("publishing_stopped", .gauge, "1 while the newest versions do not reach the nodes: held by the gate or an operator, or another is pinned.") {
+        $0.publishing != .newest || $0.heldBy != nil ? 1 : 0
+    }
     family("publications_total", .counter, "Publications sent by this process.") { Double($0.publications) }
     family("publication_bytes_total", .counter, "Bytes of publications sent by this process.") { Double($0.publicationBytes) }
     family("snapshots_total", .counter, "Snapshots written by this process.") { Double($0.snapshots) }
