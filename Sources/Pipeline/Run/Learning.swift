@@ -211,7 +211,7 @@ final class Learning {
             version: machine.version, hash: hash, metrics: machine.metrics, newestEventMilliseconds: newest,
             image: machine.learner.image, whole: isWhole)
         (job.replacesAll, job.generation, job.request) = (isNew, order.generation, order.request)
-        gate?.published(machine.learner.image, version: machine.version, changed: job.indices, isAnew: isNew)
+        gate?.published(machine.learner.image, version: machine.version, changed: job.changed.blocks, isAnew: isNew)
         (publishedVersion, generation) = (machine.version, order.generation)
         if isNew { run.service.statusBox.with { $0.heldBy = nil } }
         item.publication = job
