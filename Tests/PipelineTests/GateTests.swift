@@ -122,6 +122,7 @@ import Testing
 
         init(_ rules: PipelineDefinition.Gate, isHolding: Bool = false) throws {
             machine = try GateTests.machine()
+            machine.learner.image.beginPublishing()
             gate = Gate(rules, objective: .logistic, isHolding: isHolding)
         }
 
@@ -133,7 +134,7 @@ import Testing
             gate.add(machine.scores)
             version = machine.cut().version
             let decision = gate.judge(version: version, quantization: machine.learner.quantization, isSuspect: machine.isSuspect)
-            if !decision.isHeld { gate.published(machine.learner.image, version: version, changed: machine.learner.image.takeUnpublished()) }
+            if !decision.isHeld { gate.published(machine.learner.image, version: version, changed: machine.learner.image.takeUnpublished().blocks) }
             return decision
         }
     }
