@@ -30,11 +30,11 @@ extension ImageLayout {
 /// Two events of `richPlan` and what they are as tensors.
 enum RichEvents {
     static let instances = [
-        #"{"site":"s1","price":3.5,"größe":1e-7,"hour":13,"title":"Big \"quoted\" news","emb":[0.1,-2,3e-1,0.25,0.7],"tags":["a",7,true,"a"],"scores":{"k":0.5,"l":-2},"device":9007199254740993123}"#,
+        #"{"site":"s1","price":3.5,"größe":25e-2,"hour":13,"title":"Big \"quoted\" news","emb":[0.1,-2,3e-1,0.25,0.7],"tags":["a",7,true,"a"],"scores":{"k":0.5,"l":-2},"device":9007199254740993123}"#,
         #"{"site":7,"price":0.1,"hour":-1,"title":"näïve","emb":[0,1,0.2,0,1],"tags":[],"scores":{},"device":"d\\\u00e9"}"#,
     ]
     static let tensors = [
-        tensor("site", "BYTES", #"["s1","7"]"#), tensor("price", "FP64", "[[3.5],\n [0.1]]", shape: "[2,1]"), tensor(#"gr\u00f6\u00dfe"#, "FP64", "[1e-7,null]"),
+        tensor("site", "BYTES", #"["s1","7"]"#), tensor("price", "FP64", "[[3.5],\n [0.1]]", shape: "[2,1]"), tensor(#"gr\u00f6\u00dfe"#, "FP64", "[25e-2,null]"),
         tensor("hour", "INT32", "[13,-1]"), tensor("title", "BYTES", #"["Big \"quoted\" news" , "näïve"]"#),
         tensor("emb", "FP32", "[[0.1,-2,3e-1,0.25,0.7],[0,1,0.2,0,1]]", shape: "[2,5]"),
         tensor("tags", "BYTES", #"["[\"a\",7,true,\"a\"]","[]"]"#), tensor("scores", "BYTES", #"["{\"k\":0.5,\"l\":-2}","{}"]"#),

@@ -112,7 +112,7 @@ public final class LearnerService: Sendable {
         }
     }
 
-    /// Nil when it was stopped. A standby outlives an outage of the database; the first attempt must succeed.
+    /// Nil when it was stopped. Waiting outlives an outage of the database; the first connection must succeed.
     private func waitForLease() throws -> Lease? {
         let url = try definition.postgresURL()
         func connect() throws -> Store { try Store(url: url, pipeline: definition.name, purpose: "lease") }
@@ -130,7 +130,7 @@ public final class LearnerService: Sendable {
                     logger.info("another learner holds the lease of \(definition.name); waiting")
                     statusBox.with { $0.phase = .standby }
                 }
-            } catch let error as PostgresError where error.isOutage && status.phase == .standby {
+            } catch let error as PostgresError where error.isOutage {
                 logger.warning("waiting for the lease: \(error)")
                 store.close()
                 Thread.sleep(forTimeInterval: 1)

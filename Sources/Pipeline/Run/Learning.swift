@@ -134,7 +134,7 @@ final class Learning {
 
     /// Idle: what was put off while the publisher was busy, or did not arrive, is published now.
     private func catchUp(isOver: Bool) throws {
-        let isBehind = publishedVersion < machine.version ? judgedVersion < machine.version : publisher.wantsImage.load(ordering: .relaxed)
+        let isBehind = publishedVersion < machine.version ? judgedVersion < machine.version : publisher.isImageDue
         let isDue = isBehind || run.publishing.value.generation != generation
         if machine.learned > 0, isDue, publisher.underWay.load(ordering: .relaxed) == 0, run.cuts.hasRoom || isOver {
             var item = RecordItem(newestEventMilliseconds: newest)
@@ -206,7 +206,8 @@ final class Learning {
         }
         guard !machine.isSuspect else { return }
         publisher.underWay.wrappingIncrement(ordering: .relaxed)
-        let isWhole = publisher.wantsImage.exchange(false, ordering: .relaxed) || isNew
+        let isDue = publisher.isImageDue
+        let isWhole = publisher.wantsImage.exchange(false, ordering: .relaxed) || isDue || isNew
         var job = PublicationJob(
             version: machine.version, hash: hash, metrics: machine.metrics, newestEventMilliseconds: newest,
             image: machine.learner.image, whole: isWhole)

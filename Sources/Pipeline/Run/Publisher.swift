@@ -45,7 +45,7 @@ extension PipelineDefinition {
 /// Turns jobs into publications and sends them. `publish` is for one thread; the flags are for any.
 final class Publisher: Sendable {
     static let timeout = Duration.seconds(30)
-    /// A node that patches no longer lead on waits for the next whole image: for this time at most, while there is anything to publish.
+    /// A node that patches no longer lead on waits for the next whole image: for this time at most.
     private static let imageInterval = Duration.seconds(30)
 
     private let outbox: any Outbox
@@ -84,6 +84,11 @@ final class Publisher: Sendable {
         state = Locked(State(sequence: lastSequence, imageSequence: lastImageSequence, imageAt: clock.now))
     }
 
+    /// Whether the next job must have the whole image, also if there is nothing else to publish: it is wanted, or patches have gone out since one that is old.
+    var isImageDue: Bool {
+        wantsImage.load(ordering: .relaxed) || state.with { $0.patchBytes > 0 && clock.now - $0.imageAt > Self.imageInterval }
+    }
+
     /// Sends a job as the next publication and waits until the broker has it.
     ///
     /// - Returns: what was sent; nothing for a patch whose base may not have arrived, for then the whole image is asked for.
@@ -103,9 +108,7 @@ final class Publisher: Sendable {
             state.hash = job.hash
             self.state.value = state
             // A node that comes late reads the image and then the patches: never many more bytes of these than of the image.
-            if state.patchBytes > max(2 * state.imageBytes, 1 << 20) || clock.now - state.imageAt > Self.imageInterval {
-                wantsImage.store(true, ordering: .relaxed)
-            }
+            if state.patchBytes > max(2 * state.imageBytes, 1 << 20) { wantsImage.store(true, ordering: .relaxed) }
             return sent
         } catch {
             state.hash = nil

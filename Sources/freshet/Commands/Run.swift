@@ -61,11 +61,7 @@ struct RunCommand: AsyncParsableCommand {
                     .map { "\($0.definition.name): \($0.status.phase.rawValue)" }
             })
         let services: [any Service] = learners + [status, AddressNote(logger: logger) { try await status.boundPort() }]
-        try await ServiceGroup(
-            configuration: .init(
-                services: services.map { .init(service: $0, successTerminationBehavior: .ignore, failureTerminationBehavior: .gracefullyShutdownGroup) },
-                gracefulShutdownSignals: [.sigterm, .sigint], logger: logger)
-        ).run()
+        try await runUntilSignal(services, logger: logger)
     }
 }
 

@@ -32,11 +32,7 @@ struct ServeCommand: AsyncParsableCommand {
             models: try definitions.map { try servedModel($0, logger: logger) }, name: name, host: http.host, port: http.port,
             onReport: { reporter.report($0) }, drain: .seconds(drain), logger: logger)
         let services: [any Service] = [node, reporter, AddressNote(logger: logger) { try await node.boundPort() }]
-        try await ServiceGroup(
-            configuration: .init(
-                services: services.map { .init(service: $0, successTerminationBehavior: .ignore, failureTerminationBehavior: .gracefullyShutdownGroup) },
-                gracefulShutdownSignals: [.sigterm, .sigint], logger: logger)
-        ).run()
+        try await runUntilSignal(services, logger: logger)
     }
 }
 
