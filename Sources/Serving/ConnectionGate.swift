@@ -10,7 +10,7 @@ import Synchronization
 
 /// The open connections of one server. Any event loop may use it.
 final class ConnectionTable: Sendable {
-    /// What a connection is doing, in the order in which they give way to new ones.
+    /// What a connection is doing.
     enum Stage: Int { case idle, receiving, answering }
 
     final class Entry: Sendable {
@@ -37,10 +37,9 @@ final class ConnectionTable: Sendable {
         let (isAdmitted, victim) = open.withLock { open -> (Bool, Entry?) in
             var victim: Entry?
             if open.count >= connectionsMax {
-                victim = open.values.filter { $0.stage.load(ordering: .relaxed) < Stage.answering.rawValue }.min {
-                    let (one, other) = ($0.stage.load(ordering: .relaxed), $1.stage.load(ordering: .relaxed))
-                    return one != other ? one < other : $0.since.load(ordering: .relaxed) < $1.since.load(ordering: .relaxed)
-                }
+                // By time alone: who has just connected has not had the time to send a request.
+                victim = open.values.filter { $0.stage.load(ordering: .relaxed) < Stage.answering.rawValue }
+                    .min { $0.since.load(ordering: .relaxed) < $1.since.load(ordering: .relaxed) }
                 guard let victim else { return (false, nil) }
                 open[ObjectIdentifier(victim)] = nil
             }
