@@ -34,11 +34,13 @@ public struct Publication: Sendable, Equatable {
     public var newestEventMilliseconds: Int64
     /// For images: the offset in X.versions from which to follow.
     public var followOffset: Int64
+    /// The names of the nodes that it is for, of a version on trial; empty: for all of them, and on the trials' topics that the trial is over.
+    public var audience: [String]
     public var content: Content
 
     public init(
         epoch: UInt64, sequence: UInt64, version: UInt64, hash: ImageHash, meaning: UInt64, newestEventMilliseconds: Int64,
-        followOffset: Int64 = 0, content: Content
+        followOffset: Int64 = 0, audience: [String] = [], content: Content
     ) {
         self.epoch = epoch
         self.sequence = sequence
@@ -47,6 +49,7 @@ public struct Publication: Sendable, Equatable {
         self.meaning = meaning
         self.newestEventMilliseconds = newestEventMilliseconds
         self.followOffset = followOffset
+        self.audience = audience
         self.content = content
     }
 
@@ -113,19 +116,24 @@ public struct Publication: Sendable, Equatable {
             writer.append(UInt32(head.mixture.count))
             for value in head.mixture { writer.append(value.bitPattern) }
         }
+        func appendAudience() {
+            writer.append(UInt32(audience.count))
+            for name in audience { writer.append(name) }
+        }
         switch content {
         case .patch(let base, let baseHash, let changes, let head):
+            appendAudience()
             writer.append(base)
             writer.append(baseHash.value)
             append(head)
             ends = [writer.bytes.count] + changes.append(to: &writer)
         case .image(let blocks, let head):
-            writer = ByteWriter(capacity: blocks.count + head.moments.count * 24 + head.mixture.count * 4 + 16)
+            writer = ByteWriter(capacity: blocks.count + head.moments.count * 24 + head.mixture.count * 4 + 20)
+            appendAudience()
             append(head)
             writer.append(UInt32(blocks.count / Block.byteCount))
             blocks.withUnsafeBytes { writer.append(raw: $0) }
-        case .notice:
-            break
+        case .notice: appendAudience()
         }
         return (writer.bytes, ends)
     }
@@ -138,8 +146,10 @@ public struct Publication: Sendable, Equatable {
         meaning = header.meaning
         newestEventMilliseconds = header.newestEventMilliseconds
         followOffset = header.followOffset
-        content = try body.withUnsafeBytes { bytes in
+        (audience, content) = try body.withUnsafeBytes { bytes in
             var reader = ByteReader(bytes)
+            var audience: [String] = []
+            for _ in 0..<(try reader.count(maximum: reader.remaining / 4)) { audience.append(try reader.string()) }
             func head() throws -> ImageHead {
                 let count = try reader.count(maximum: reader.remaining / 24)
                 var moments: [Moment] = []
@@ -161,16 +171,16 @@ public struct Publication: Sendable, Equatable {
                 let head = try head()
                 let changes = try BlockChanges(from: &reader)
                 try reader.expectEnd()
-                return .patch(base: base, baseHash: baseHash, changes: changes, head: head)
+                return (audience, .patch(base: base, baseHash: baseHash, changes: changes, head: head))
             case .image:
                 let head = try head()
                 let count = try reader.count(maximum: reader.remaining / Block.byteCount)
                 let blocks = [UInt8](try reader.raw(count: count * Block.byteCount))
                 try reader.expectEnd()
-                return .image(blocks: blocks, head: head)
+                return (audience, .image(blocks: blocks, head: head))
             case .notice:
                 try reader.expectEnd()
-                return .notice
+                return (audience, .notice)
             case nil:
                 throw FormatError("a publication of unknown kind \(header.kind)")
             }

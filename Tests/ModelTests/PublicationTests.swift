@@ -199,6 +199,7 @@ private struct Forged {
 
     func message() throws -> [UInt8] {
         let seed: UInt64 = 0x7075_626c_6973_6800
+        let body = [0, 0, 0, 0] + body  // for all nodes
         var writer = ByteWriter()
         writer.append(magic)
         writer.append(kind)
@@ -219,7 +220,7 @@ private struct Forged {
 private func publication(sequence: UInt64, _ content: Publication.Content) -> Publication {
     Publication(
         epoch: 3, sequence: sequence, version: 1 << 40, hash: ImageHash(value: .max - 1), meaning: 0xfeed, newestEventMilliseconds: -5,
-        followOffset: 77, content: content)
+        followOffset: 77, audience: sequence % 2 == 0 ? ["n1", "knöt"] : [], content: content)
 }
 
 private func patch(blocks: Int = 5, moments: Int = 2) -> Publication {
