@@ -37,11 +37,14 @@ package final class ModelHost: Sendable {
     /// The fields that its features read.
     let inputs: [InputField]
     let inputsByName: [String: InputField]
+    /// Where its predictions are written; nil: nowhere.
+    let log: PredictionLog?
     private let start: ContinuousClock.Instant
     private let statusBox = Mutex(ModelStatus())
 
-    package init(_ model: ServedModel, now: ContinuousClock.Instant = .now) {
+    package init(_ model: ServedModel, now: ContinuousClock.Instant = .now, log: PredictionLog? = nil) {
         self.model = model
+        self.log = log
         predictor = Predictor(plan: model.plan, link: model.link)
         inputs = InputField.all(of: model.plan)
         inputsByName = Dictionary(inputs.map { ($0.name, $0) }) { first, _ in first }

@@ -69,7 +69,10 @@ public final class Node: Service {
         }
         guard Set(self.models).count == models.count else { throw ServingError("two of the pipelines have the same name: rename one") }
         for model in models { try model.kafka.validate(reserved: KafkaConsumer.reservedProperties) }
-        hosts = models.map { ModelHost($0, now: now()) }
+        hosts = try models.map { model in
+            let log = try model.logTopic.map { try PredictionLog($0, model: model.name, kafka: model.kafka, logger: logger) }
+            return ModelHost(model, now: now(), log: log)
+        }
         self.name = name
         self.host = host
         self.port = port
@@ -86,8 +89,8 @@ public final class Node: Service {
     /// The image that a model is served from; nil if there is no such model, or no image yet.
     public func servedImage(of model: String) -> ServedImage? { hosts.first { $0.model.name == model }?.slot.current }
 
-    /// Serves until graceful shutdown or cancellation: then it is not ready, goes on for `drain`, stops accepting, finishes requests and closes its
-    /// consumers, each within its deadline. Throws if the address cannot be bound. To be called once.
+    /// Serves until graceful shutdown or cancellation: then it is not ready, goes on for `drain`, stops accepting, finishes requests, sends what is
+    /// left of the predictions' log and closes its consumers, each within its deadline. Throws if the address cannot be bound. To be called once.
     public func run() async throws {
         var followers: [ModelFollower] = []
         for host in hosts {
@@ -111,6 +114,7 @@ public final class Node: Service {
         }
         await withTaskGroup(of: Void.self) { group in
             for follower in followers { group.addTask { await follower.stop() } }
+            for host in hosts { group.addTask { await host.log?.close() } }
         }
         try result.get()
     }

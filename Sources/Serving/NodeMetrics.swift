@@ -14,6 +14,9 @@ enum NodeMetrics {
             page.family(name, .counter, help: help) { for model in models { $0.sample(value(model.status), model.labels) } }
         }
         counter("freshet_node_predictions_total", "Instances predicted.") { $0.predictions }
+        page.family("freshet_node_predictions_not_logged_total", .counter, help: "Predictions that the log's queue or its brokers did not take.") {
+            for host in hosts { if let log = host.log { $0.sample(log.notLogged, [("model", host.model.name)]) } }
+        }
         counter("freshet_node_swaps_total", "Images swapped in.") { $0.swaps }
         counter("freshet_node_resyncs_total", "Times that patches did not lead on and a whole image was looked for.") { $0.resyncs }
         counter("freshet_node_refused_publications_total", "Publications refused: damaged, fenced off, or of another definition.") {

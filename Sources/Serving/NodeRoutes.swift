@@ -15,6 +15,7 @@
 //
 // Behind NAME there may be /versions/V: a version that is served, by its number or as `stable`, or as `canary` while one is on trial on this node;
 // any other is 404. Without it the one on trial answers if there is one, and is ahead of the stable one; the answer says which it was.
+// Where predictions are logged, `x-request-id` names the request in the log, see PredictionLog; the answer has it too.
 // Errors have the body {"error": "..."}: 400 what the client must change, 404, 405, 413, 503 with why there is nothing to serve yet.
 // A node that was told to stop is not ready, and asks clients to make their next connection elsewhere; it answers as before.
 
@@ -133,10 +134,21 @@ final class NodeRoutes: Sendable {
         let model = host.model.name
         var response: Response
         let count: Int
+        var requestID: String?
+        /// The predictions, which are logged if that is wanted.
+        func predict(_ instances: Predictor.Instances, id: String? = nil) throws -> [[Double]] {
+            guard let log = host.log else { return try host.predictor.predict(instances, with: served) }
+            var logged = LoggedInstances()
+            let predictions = try host.predictor.predict(instances, with: served) { logged.append($0) }
+            let name = PredictionLog.requestID(header(PredictionLog.requestIDHeader, of: request), id)
+            log.write(predictions, of: logged, requestID: name, version: served.version)
+            requestID = name
+            return predictions
+        }
         switch path.verb {
         case .infer:
             let infer = try InferRequest(body, jsonLength: try jsonLength(request), fields: host.inputsByName)
-            let predictions = try host.predictor.predict(infer.eachInstance, with: served)
+            let predictions = try predict(infer.eachInstance, id: infer.id?.string)
             count = predictions.count
             let answer = infer.answer(predictions, outputs: host.model.outputs, model: model, version: served.version)
             response = Response(.ok, answer.body, type: answer.jsonLength == nil ? "application/json" : "application/octet-stream")
@@ -146,19 +158,25 @@ final class NodeRoutes: Sendable {
             count = explanations.count
             response = Response(.ok, Explanation.answer(explanations, outputs: Explanation.outputs(of: host.model), model: model, version: served.version))
         default:
-            let predictions = try host.predictor.predict(Predictor.instances(body), with: served)
+            let predictions = try predict(Predictor.instances(body))
             count = predictions.count
             response = Response(.ok, Predictor.answer(predictions, model: model, version: served.version))
         }
         host.update { $0.predictions += UInt64(count) }
         response.set(NodeClient.versionHeader, String(served.version))
+        if let requestID { response.set(PredictionLog.requestIDHeader, requestID) }
         return response
     }
 
     private func jsonLength(_ request: Request) throws -> Int? {
-        guard let text = HTTPFields.Element.Name(InferRequest.headerLength).flatMap({ request.headers[$0] }) else { return nil }
+        guard let text = header(InferRequest.headerLength, of: request) else { return nil }
         guard let length = Int(text) else { throw ServingError("the header \(InferRequest.headerLength) is no number") }
         return length
+    }
+
+    /// A header field by its name, which must be a token.
+    private func header(_ name: String, of request: Request) -> String? {
+        HTTPFields.Element.Name(name).flatMap { request.headers[$0] }
     }
 
     /// Calls `body` with all of a request's body.

@@ -40,9 +40,10 @@ final class Predictor: Sendable {
     }
 
     /// The predictions of a request's instances, in their order: each a number, or for categories the probability of each.
+    /// - Parameter eachInstance: is passed the instances too.
     /// - Throws: `ServingError` or `RecordsError` that tells the client what is wrong with the request.
-    func predict(_ instances: Instances, with served: ServedImage) throws -> [[Double]] {
-        try decode(instances, with: served) { batch, image in try batch.examples.map { try predict($0, batch, image) } }
+    func predict(_ instances: Instances, with served: ServedImage, eachInstance: ((UnsafeRawBufferPointer) -> Void)? = nil) throws -> [[Double]] {
+        try decode(instances, with: served, eachInstance: eachInstance) { batch, image in try batch.examples.map { try predict($0, batch, image) } }
     }
 
     /// The predictions with what led to them.
@@ -75,7 +76,8 @@ final class Predictor: Sendable {
 
     /// Decodes the instances and passes them on with the image, their standardised numbers resolved.
     private func decode<Result>(
-        _ instances: Instances, with served: ServedImage, eachDecoded: ((EventDecoder, Example) -> Void)? = nil,
+        _ instances: Instances, with served: ServedImage, eachInstance: ((UnsafeRawBufferPointer) -> Void)? = nil,
+        eachDecoded: ((EventDecoder, Example) -> Void)? = nil,
         _ body: (ExampleBatch, Image) throws -> Result
     ) throws -> Result {
         let buffers = idle.withLock { $0.popLast() } ?? Buffers(plan)
@@ -85,6 +87,7 @@ final class Predictor: Sendable {
         }
         let batch = buffers.batch
         try instances { instance in
+            eachInstance?(instance)
             buffers.decoder.decode(instance, offset: Int64(batch.count), requireLabel: false, into: batch)
             if let example = batch.examples.last { eachDecoded?(buffers.decoder, example) }
         }

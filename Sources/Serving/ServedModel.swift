@@ -20,10 +20,12 @@ public struct ServedModel: Sendable {
     public let canaryTopic: String?
     /// For so long the node may not know that it holds what was published last; then it is not ready, and serves what it has. Nil for ever.
     public let staleAfter: Duration?
+    /// Where predictions are logged; nil: nowhere.
+    public let logTopic: String?
 
     public init(
         name: String, plan: EventPlan, layout: ImageLayout, link: Link, meaning: UInt64, kafka: KafkaConfiguration, topic: String,
-        canaryTopic: String? = nil, staleAfter: Duration? = nil
+        canaryTopic: String? = nil, staleAfter: Duration? = nil, logTopic: String? = nil
     ) {
         self.name = name
         self.plan = plan
@@ -34,6 +36,7 @@ public struct ServedModel: Sendable {
         self.topic = topic
         self.canaryTopic = canaryTopic
         self.staleAfter = staleAfter
+        self.logTopic = logTopic
     }
 
     /// The numbers of a prediction.

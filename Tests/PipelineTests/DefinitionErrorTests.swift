@@ -53,6 +53,10 @@ import Testing
     static let values: [Case] = [
         .init(adding: "serve: {stale_seconds: 0}",
             "7:24: serve.stale_seconds must be a number from 0.1 to 31536000.0, for example `stale_seconds: 60.0`; found the number `0`"),
+        .init(adding: "serve: {log: a/b}",
+            "7:14: serve.log must be 1 to 249 letters, digits, `.`, `_` or `-`, as Kafka names topics; for example `log: clicks.predictions`"),
+        .init(adding: "serve: {log: clicks.images}", "7:8: serve.log is a topic that the pipeline has other things in; name another"),
+        .init(adding: "serve: {log: feedback.clicks}", "7:8: serve.log is a topic that the pipeline has other things in; name another"),
         .init(adding: "keep: {snapshots: 0, days: 0}",
             "7:19: keep.snapshots must be a whole number from 1 to 10000, for example `snapshots: 10`; found the number `0`",
             "7:28: keep.days must be a number from 0.001 to 36500.0, for example `days: 30.0`; found the number `0`"),

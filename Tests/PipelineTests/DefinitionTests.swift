@@ -115,13 +115,15 @@ func problems(_ text: String, environment: [String: String] = [:], bundledSchema
         #expect(try pipeline.learningHash == parse(smallPipeline).learningHash)
     }
 
-    /// Protects: how nodes serve is no part of what they must have in common with the learner, and without a limit there is none.
+    /// Protects: how nodes serve is no part of what they must have in common with the learner; without a limit there is none, and without a topic no log.
     @Test func staleness() throws {
         let pipeline = try parse(smallPipeline + "serve: {stale_seconds: 2.5}\n")
         #expect(pipeline.staleAfter == .seconds(2.5))
         #expect(try parse(smallPipeline + "serve: {}\n").staleAfter == nil)
         let plain = try parse(smallPipeline)
         #expect(plain.staleAfter == nil && plain.meaning == pipeline.meaning && plain.learningHash == pipeline.learningHash)
+        let logged = try parse(smallPipeline + "serve: {log: clicks.predictions}\n")
+        #expect(try logged.logTopic?.get() == "clicks.predictions" && logged.meaning == plain.meaning && plain.logTopic == nil)
     }
 
     @Test("A start can be a time in either form", arguments: [

@@ -33,10 +33,13 @@ struct DefinitionReader {
         let staleSeconds = serve?.node("stale_seconds").flatMap { _ in
             serve?.number("stale_seconds", default: 60, in: PipelineDefinition.staleSecondsRange)
         }
+        let logTopic = serve?.node("log").flatMap { _ in
+            serve?.deferred("log", example: "clicks.predictions", problem: { topicProblem($0, longest: 249) })
+        }
         let storeSection = file.section("store", example: #"{postgres: "${DATABASE_URL}"}"#)
         let store = storeSection?.deferred("postgres", example: #""${DATABASE_URL}""#)
         let outageSeconds = storeSection.map { $0.number("outage_seconds", default: 600, in: PipelineDefinition.outageSecondsRange) } ?? 600
-        checkTopics(file, source: source.topic, publish: publishTopic, deadLetters: deadLetterTopic)
+        checkTopics(file, source: source.topic, publish: publishTopic, deadLetters: deadLetterTopic, log: logTopic)
         try log.check()
 
         // Nothing was logged, so nothing is missing; the compiler wants to hear it.
@@ -67,7 +70,7 @@ struct DefinitionReader {
             learningHash: meaning.learning(
                 deduplicateLast: source.deduplicate?.value.last, schema: source.schema?.bytes, monitor: monitor),
             meaningHash: meaning.serving, file: log.file, sourceText: sourceText,
-            outageMaximum: .seconds(outageSeconds), staleAfter: staleSeconds.map { .seconds($0) }, store: store)
+            outageMaximum: .seconds(outageSeconds), staleAfter: staleSeconds.map { .seconds($0) }, logTopic: logTopic, store: store)
     }
 
     /// Weights are counted in 32 bits, and a table is not larger than memory can be expected to be.
@@ -98,7 +101,7 @@ struct DefinitionReader {
     }
 
     /// A topic that the pipeline both reads and writes would feed itself.
-    private func checkTopics(_ file: DefinitionSection, source: DeferredText?, publish: DeferredText?, deadLetters: DeferredText?) {
+    private func checkTopics(_ file: DefinitionSection, source: DeferredText?, publish: DeferredText?, deadLetters: DeferredText?, log logged: DeferredText?) {
         let source = source?.known, dead = deadLetters?.known
         let published = publish?.known.map { ["\($0).versions", "\($0).images"] } ?? []
         if let source, published.contains(source) {
@@ -109,6 +112,9 @@ struct DefinitionReader {
             let what = dead == source ? "the pipeline's source, which would feed on its own refusals" : "a topic that the pipeline publishes to"
             log.add(file.node("dead_letters")?.position ?? file.position,
                 "dead_letters.topic is \(what); name another, for example the source's with `.dead` behind it")
+        }
+        if let logged = logged?.known, [source, dead].contains(logged) || published.contains(logged) {
+            log.add(file.node("serve")?.position ?? file.position, "serve.log is a topic that the pipeline has other things in; name another")
         }
     }
 

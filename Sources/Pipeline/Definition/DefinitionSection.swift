@@ -27,7 +27,7 @@ package struct DefinitionSection {
         "publish.gate": [
             "window", "loss", "loss_increase", "auc", "auc_decrease", "calibration_error", "quantization_gap_p99",
         ],
-        "serve": ["stale_seconds"],
+        "serve": ["stale_seconds", "log"],
         "dead_letters": ["topic"],
         "store": ["postgres", "outage_seconds"],
         "tests[]": ["event", "features", "refused"],

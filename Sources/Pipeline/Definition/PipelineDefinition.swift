@@ -43,6 +43,8 @@ public struct PipelineDefinition: Sendable {
     public let outageMaximum: Duration
     /// How long a node may not know that it holds what was published last before it is not ready; nil for ever.
     public let staleAfter: Duration?
+    /// Where nodes log their predictions; nil: nowhere.
+    public let logTopic: DeferredText?
 
     let store: DeferredText?
 
