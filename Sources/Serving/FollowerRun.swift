@@ -5,45 +5,22 @@
 //            loaded, else the next one that comes;
 //   follow   reads X.versions from the image's follow offset on, until a patch does not lead on.
 // An error of Kafka ends the phase's reader; after a pause the phase goes on with a new one, from where it was. Nothing here takes
-// away what is served. The two topics have one partition each; what is in another is not read.
+// away what is served.
 
 import KafkaClient
 import Logging
 import Model
 
 /// What follows one model's publications. Used by one thread.
-package struct FollowerRun: ~Copyable {
-    static let questionTimeout = Duration.seconds(1)
-    static let closeTimeout = Duration.seconds(2)
-    /// A first connection can take long, so a question is asked this often before a new reader is made.
-    private static let questionsMax = 15
-    private static let waitTimeout = Duration.milliseconds(250)
+package struct FollowerRun: Following, ~Copyable {
     private static let reportInterval = Duration.seconds(1)
     private static let retryPause = Duration.milliseconds(500)
     /// With no record for this long, what there was in X.images counts as read: the high watermark may lie behind records that are gone.
     private static let quietMax = Duration.seconds(2)
-    private static let messagesPerRead = 64
-    /// The broker is asked this often where X.versions ends.
-    private static let confirmInterval = Duration.seconds(1)
 
     private enum Phase {
         case seek
         case follow(offset: Int64)
-    }
-
-    /// What a phase works with, from its reader's opening to its closing.
-    private struct Reading {
-        let queue: any LogQueue
-        var assembler = PublicationAssembler()
-        /// Of X.images: what there was when it was opened, and the next offset to read.
-        var range: Range<Int64> = 0..<0
-        var next: Int64 = 0
-        /// The newest usable image so far, and when the last record came.
-        var best: Publication?
-        var lastRecord: ContinuousClock.Instant
-        /// Where X.versions ended at a moment, until the node has read up to there; and when that was last asked.
-        var end: (offset: Int64, at: ContinuousClock.Instant)?
-        var lastQuestion: ContinuousClock.Instant?
     }
 
     private let host: ModelHost
@@ -51,22 +28,24 @@ package struct FollowerRun: ~Copyable {
     private let openReader: () throws -> any LogReader
     private let now: () -> ContinuousClock.Instant
     private let isStopping: () -> Bool
-    private let onSwap: (SwapEvent) -> Bool
+    private let onSwap: () -> Bool
 
     package private(set) var follower: Follower
     private var writer: ImageWriter
     private var phase = Phase.seek
-    private var reader: (any LogReader)?
-    private var reading: Reading?
-    private var unreported: SwapEvent?
+    private var reader: PublicationReader?
+    /// Of X.images: the newest usable image so far, and when the last record came.
+    private var best: Publication?
+    private var lastRecord: ContinuousClock.Instant
+    private var isUnreported = false
     private var lastReport: ContinuousClock.Instant?
 
     /// - Parameters:
     ///   - openReader: makes the reader of a phase; it is closed when the phase is over.
-    ///   - onSwap: called with the newest swap, at most once a second; called again later if it returns false.
+    ///   - onSwap: called after swaps, at most once a second; called again later if it returns false.
     package init(
         _ host: ModelHost, logger: Logger, openReader: @escaping () throws -> any LogReader,
-        now: @escaping () -> ContinuousClock.Instant = { .now }, isStopping: @escaping () -> Bool, onSwap: @escaping (SwapEvent) -> Bool
+        now: @escaping () -> ContinuousClock.Instant = { .now }, isStopping: @escaping () -> Bool, onSwap: @escaping () -> Bool
     ) {
         self.host = host
         self.logger = logger
@@ -76,6 +55,7 @@ package struct FollowerRun: ~Copyable {
         self.onSwap = onSwap
         follower = Follower(meaning: host.model.meaning)
         writer = ImageWriter(slot: host.slot, layout: host.model.layout)
+        lastRecord = now()
     }
 
     private var versions: String { host.model.topic + ".versions" }
@@ -84,10 +64,10 @@ package struct FollowerRun: ~Copyable {
     /// Opens a reader, or waits for records for a moment and does what they ask for. Returns how long to pause before the next step.
     package mutating func step() -> Duration {
         do {
-            switch (reading?.queue, phase) {
+            switch (reader, phase) {
             case (nil, _): try open()
-            case (let queue?, .seek): try seek(queue)
-            case (let queue?, .follow): try follow(queue)
+            case (let reader?, .seek): try seek(reader)
+            case (let reader?, .follow): try follow(reader)
             }
             return .zero
         } catch {
@@ -100,52 +80,41 @@ package struct FollowerRun: ~Copyable {
 
     /// Ends the reader; the next step opens another.
     package mutating func close() {
-        reading = nil
-        reader?.close(timeout: Self.closeTimeout)
+        reader?.close()
         reader = nil
+        best = nil
     }
 
     private mutating func open() throws {
-        let reader = try openReader()
-        self.reader = reader
-        let topic = if case .seek = phase { images } else { versions }
-        // Asked first, for a clear answer where the topic does not exist yet.
-        _ = try ask { try reader.partitionCount(of: topic, timeout: Self.questionTimeout) }
+        let (topic, offset): (String, Int64?) = if case .follow(let offset) = phase { (versions, offset) } else { (images, nil) }
+        let reader = try PublicationReader.open(topic, from: offset, openReader: openReader, isStopping: isStopping) { say($0, .warning) }
         switch phase {
-        case .seek:
-            let (low, high) = try ask { try reader.watermarks(topic: images, partition: 0, timeout: Self.questionTimeout) }
-            say(high > low ? "reading \(images)" : "waiting for the first image in \(images)")
-            reading = try reader.queues(assigning: [(0, low)], topic: images).first.map {
-                Reading(queue: $0, range: low..<max(low, high), next: low, lastRecord: now())
-            }
-        case .follow(let offset):
-            reading = try reader.queues(assigning: [(0, offset)], topic: versions).first.map { Reading(queue: $0, lastRecord: now()) }
-            say("following \(versions)")
+        case .seek: say(reader.range.isEmpty ? "waiting for the first image in \(images)" : "reading \(images)")
+        case .follow: say("following \(versions)")
         }
+        lastRecord = now()
+        self.reader = reader
     }
 
     // MARK: Whole images
 
-    private mutating func seek(_ queue: any LogQueue) throws {
-        let count = try read(queue) { run, offset, bytes in
-            run.reading?.next = offset + 1
-            guard let publication = run.assemble(bytes, topic: run.images, offset: offset) else { return true }
-            let best = run.reading?.best
-            if run.isUsable(publication), best.map({ Position($0).isBefore(Position(publication)) }) ?? true {
-                run.reading?.best = publication
-            }
+    private mutating func seek(_ reader: PublicationReader) throws {
+        let count = try reader.read { item in
+            guard let publication = publication(of: item), isUsable(publication) else { return true }
+            if best.map({ Position($0).isBefore(Position(publication)) }) ?? true { best = publication }
             return true
         }
-        if count > 0 { reading?.lastRecord = now() }
-        guard let reading, reading.next >= reading.range.upperBound || now() - reading.lastRecord > Self.quietMax else { return }
-        if let image = reading.best {
-            self.reading?.best = nil
+        report()
+        if count > 0 { lastRecord = now() }
+        guard reader.next >= reader.range.upperBound || now() - lastRecord > Self.quietMax else { return }
+        if let image = best {
+            best = nil
             if isUsable(image), change(image, { run in try run.writer.load(image) }) {
                 phase = .follow(offset: image.followOffset)
                 return close()
             }
         }
-        if count == 0, !reading.range.isEmpty { say("waiting for a newer whole image in \(images)") }
+        if count == 0, !reader.range.isEmpty { say("waiting for a newer whole image in \(images)") }
     }
 
     private mutating func isUsable(_ publication: Publication) -> Bool {
@@ -162,20 +131,20 @@ package struct FollowerRun: ~Copyable {
 
     // MARK: Patches
 
-    private mutating func follow(_ queue: any LogQueue) throws {
+    private mutating func follow(_ reader: PublicationReader) throws {
         do {
-            let count = try read(queue) { run, offset, bytes in
-                let publication = run.assemble(bytes, topic: run.versions, offset: offset)
+            let count = try reader.read { item in
                 // Only then: a publication of several parts is read again from its first part after an error.
-                if let publication {
-                    run.phase = .follow(offset: offset + 1)
-                    run.take(publication)
+                if let publication = publication(of: item) {
+                    phase = .follow(offset: reader.next)
+                    take(publication)
                 }
-                return !run.follower.needsImage
+                return !follower.needsImage
             }
+            report()
             // A problem that was shown is over.
             if count > 0, !follower.needsImage { say("following \(versions)") }
-            confirm()
+            confirm(reader)
         } catch let error as KafkaError where error.isPositionGone {
             resync(follower.lost(reason: "\(error)"))
         }
@@ -185,19 +154,10 @@ package struct FollowerRun: ~Copyable {
         }
     }
 
-    /// Notes when the node last held everything that was published; that the broker does not answer is no trouble for following.
-    private mutating func confirm() {
-        guard case .follow(let next) = phase, !follower.needsImage, let lastQuestion = reading.map(\.lastQuestion) else { return }
-        let start = now()
-        if reading?.end == nil, lastQuestion.map({ start - $0 >= Self.confirmInterval }) ?? true {
-            reading?.lastQuestion = start
-            let high = try? reader?.watermarks(topic: versions, partition: 0, timeout: Self.questionTimeout).high
-            // An end before what was read is another log's.
-            if let high, high >= next { reading?.end = (high, start) }
-        }
-        guard let end = reading?.end, next >= end.offset else { return }
-        reading?.end = nil
-        host.update { if $0.refusal == nil { $0.confirmed = end.at } }
+    /// Notes when the node last held everything that was published.
+    private func confirm(_ reader: PublicationReader) {
+        guard case .follow(let next) = phase, !follower.needsImage, let end = reader.confirmed(readTo: next, now: now()) else { return }
+        host.update { if $0.refusal == nil { $0.confirmed = end } }
     }
 
     private mutating func take(_ publication: Publication) {
@@ -231,59 +191,32 @@ package struct FollowerRun: ~Copyable {
         }
         let duration = now() - start
         follower.applied(publication)
-        let swaps = host.update { status in
+        host.update { status in
             status.swaps += 1
             status.swapDurations.record(duration)
+            status.lastSwap = duration
             status.refusal = nil
-            return status.swaps
         }
-        if let image = host.slot.current { unreported = SwapEvent(image: image, duration: duration, swaps: swaps) }
+        isUnreported = true
         report()
         return true
     }
 
-    private mutating func assemble(_ bytes: UnsafeRawBufferPointer?, topic: String, offset: Int64) -> Publication? {
-        // Compaction leaves tombstones for a while; they are no part of anything.
-        guard let bytes else { return nil }
-        do {
-            return try reading?.assembler.add(bytes)
-        } catch {
-            refuse("offset \(offset) of \(topic): \(error)")
-            return nil
+    /// What was published, if that is what came.
+    private func publication(of item: PublicationReader.Item) -> Publication? {
+        switch item {
+        case .publication(let publication): return publication
+        case .part: return nil
+        case .damaged(let reason): refuse(reason)
+        case .problem(let reason): say(reason, .warning)
         }
+        return nil
     }
 
-    /// Waits for records and passes them on, until there are no more for now or `body` returns false; returns how many there were.
-    private mutating func read(
-        _ queue: any LogQueue, _ body: (inout FollowerRun, Int64, UnsafeRawBufferPointer?) -> Bool
-    ) throws -> Int {
-        _ = reader?.wait(timeout: Self.waitTimeout)
-        for problem in try reader?.pollEvents() ?? [] { say("\(problem)", .warning) }
-        var goesOn = true
-        let count = try queue.read(max: Self.messagesPerRead, timeoutMilliseconds: 0) { record in
-            if goesOn { goesOn = body(&self, record.offset, record.value) }
-        }
-        report()
-        return count
-    }
-
-    /// Asks Kafka again until it answers, it is too often, or the thread is to end.
-    private func ask<Answer>(_ question: () throws -> Answer) throws -> Answer {
-        var asked = 1
-        while true {
-            do {
-                return try question()
-            } catch let error as KafkaError where error.isRetriable && asked < Self.questionsMax && !isStopping() {
-                say("\(error)", .warning)
-                asked += 1
-            }
-        }
-    }
-
-    /// Passes the newest swap on, if the last report is a second ago.
+    /// Makes the newest swap known, if the last report is a second ago.
     private mutating func report() {
-        guard let event = unreported, lastReport.map({ now() - $0 >= Self.reportInterval }) ?? true, onSwap(event) else { return }
-        unreported = nil
+        guard isUnreported, lastReport.map({ now() - $0 >= Self.reportInterval }) ?? true, onSwap() else { return }
+        isUnreported = false
         lastReport = now()
     }
 
@@ -303,13 +236,4 @@ package struct FollowerRun: ~Copyable {
         }
         if isNew { logger.log(level: level, "\(state)", metadata: ["model": "\(host.model.name)"]) }
     }
-}
-
-/// What a swap is reported with.
-package struct SwapEvent: Sendable {
-    package let image: ServedImage
-    /// From having the whole publication to having swapped.
-    package let duration: Duration
-    /// Since the node started, of this model.
-    package let swaps: UInt64
 }

@@ -45,7 +45,7 @@ package final class ModelSlot: Sendable {
     package var current: ServedImage? { served.withLock { $0 } }
 
     /// Puts `image` in place and returns what was there.
-    fileprivate func swap(_ image: ServedImage) -> ServedImage? {
+    fileprivate func swap(_ image: ServedImage?) -> ServedImage? {
         served.withLock { place in
             defer { place = image }
             return place
@@ -97,6 +97,12 @@ package struct ImageWriter: ~Copyable {
         try verify(try image.apply(changes, head: head), publication)
         swap(image, publication)
         lag = changes.blocks
+    }
+
+    /// Takes away what is served, and gives up the memory of both images.
+    mutating func clear() {
+        _ = slot.swap(nil)
+        (served, spare, spareImage, lag) = (nil, nil, nil, nil)
     }
 
     private func verify(_ hash: ImageHash, _ publication: Publication) throws {

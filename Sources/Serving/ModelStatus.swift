@@ -14,7 +14,11 @@ struct ModelStatus: Sendable {
     var resyncs: UInt64 = 0
     var refusedPublications: UInt64 = 0
     var swapDurations = DurationHistogram()
+    /// From having the whole publication to having swapped.
+    var lastSwap = Duration.zero
     var predictions: UInt64 = 0
+    /// What became of the versions on trial, in words.
+    var trial = "nothing is known of trials yet"
     /// The last moment of which it is known that the node then held everything in X.versions: the broker said at that moment where the log ends, and
     /// since then all before that end was read, and none of it refused. Nil before the first.
     var confirmed: ContinuousClock.Instant?
@@ -27,6 +31,8 @@ struct ModelStatus: Sendable {
 package final class ModelHost: Sendable {
     package let model: ServedModel
     package let slot = ModelSlot()
+    /// The version on trial, while there is one on this node.
+    let candidate = ModelSlot()
     let predictor: Predictor
     /// The fields that its features read.
     let inputs: [InputField]
@@ -52,7 +58,14 @@ extension ModelHost {
     /// How long the node has not known that it holds what was published last; from its start before the first time.
     package func unconfirmed(at now: ContinuousClock.Instant) -> Duration { now - (status.confirmed ?? start) }
 
-    /// Why the model is not ready; nil if it is.
+    /// What answers requests that name no version: the candidate while it is ahead of the stable version, which has to be there.
+    var answering: ServedImage? {
+        guard let stable = slot.current else { return nil }
+        guard let candidate = candidate.current, candidate.version > stable.version else { return stable }
+        return candidate
+    }
+
+    /// Why the model is not ready; nil if it is. A trial makes no difference.
     package func problem(at now: ContinuousClock.Instant) -> String? {
         guard slot.current != nil else { return "model \(model.name) has no verified image: \(status.explanation)" }
         let unconfirmed = unconfirmed(at: now)

@@ -8,14 +8,16 @@ import KafkaClient
 import Logging
 import Model
 import ServiceLifecycle
+import Synchronization
 
-/// What a node tells of a swap.
+/// What a node tells of a swap, and of the beginning and end of a trial.
 public struct NodeReport: Sendable {
     /// The node's name.
     public let node: String
     public let model: String
+    /// What requests that name no version are answered by: the stable version, or the one on trial.
     public let version: UInt64
-    /// The publication's.
+    /// The stable publication's.
     public let sequence: UInt64
     public let hash: ImageHash
     public let swappedAtMilliseconds: Int64
@@ -38,7 +40,8 @@ public final class Node: Service {
     private let host: String
     private let port: Int
     private let bound = BoundPort()
-    private let onReport: @Sendable (NodeReport) -> Void
+    /// Held while a report is made, so that the last one is the newest.
+    private let onReport: Mutex<@Sendable (NodeReport) -> Void>
     private let limits: HTTPLimits
     private let drain: Duration
     private let now: @Sendable () -> ContinuousClock.Instant
@@ -49,8 +52,8 @@ public final class Node: Service {
     ///   - name: what the node is called in reports; nil for its address.
     ///   - host: the address to listen on.
     ///   - port: 0 for a free one; `boundPort` tells which.
-    ///   - onReport: called after swaps, at most once a second for a model, with the newest; on the thread that follows the model, so it
-    ///     must not wait.
+    ///   - onReport: called after swaps, at most once a second for a model, and when a trial begins or ends, with what is so then; on the thread
+    ///     that follows the model, so it must not wait.
     ///   - drain: how long a node that was told to stop goes on answering while it says that it is not ready.
     ///   - now: what the age of images is measured by.
     public init(
@@ -70,7 +73,7 @@ public final class Node: Service {
         self.name = name
         self.host = host
         self.port = port
-        self.onReport = onReport
+        self.onReport = Mutex(onReport)
         self.limits = limits
         self.drain = drain
         self.now = now
@@ -86,10 +89,16 @@ public final class Node: Service {
     /// Serves until graceful shutdown or cancellation: then it is not ready, goes on for `drain`, stops accepting, finishes requests and closes its
     /// consumers, each within its deadline. Throws if the address cannot be bound. To be called once.
     public func run() async throws {
-        let followers = hosts.map { host in
-            ModelFollower(host, now: now, logger: logger) { [self] event in report(event, of: host) }
+        var followers: [ModelFollower] = []
+        for host in hosts {
+            let model = ModelFollower(host, now: now, logger: logger) { [self] in report(host) }
+            model.start()
+            followers.append(model)
+            guard let topic = host.model.canaryTopic else { continue }
+            let trials = ModelFollower(host, now: now, logger: logger) { [self] in report(host) }
+            trials.start(trialsIn: topic) { [self] in name ?? address }
+            followers.append(trials)
         }
-        for follower in followers { follower.start() }
         let routes = NodeRoutes(hosts: hosts, now: now)
         let server = HTTPService(
             host: host, port: port, bound: bound, logger: logger, limits: limits, drain: drain, onShutdown: { routes.stop() }
@@ -106,16 +115,22 @@ public final class Node: Service {
         try result.get()
     }
 
-    /// Returns false while there is no address to report.
-    private func report(_ event: SwapEvent, of model: ModelHost) -> Bool {
-        guard let port = bound.current else { return false }
-        let address = "\(host):\(port)"
-        let (seconds, attoseconds) = event.duration.components
-        onReport(
-            NodeReport(
-                node: name ?? address, model: model.model.name, version: event.image.version, sequence: event.image.position.sequence,
-                hash: event.image.position.hash, swappedAtMilliseconds: event.image.swappedAtMilliseconds,
-                swapMicroseconds: seconds * 1_000_000 + attoseconds / 1_000_000_000_000, swaps: event.swaps, address: address))
-        return true
+    /// Of the HTTP server; nil before it listens.
+    private var address: String? { bound.current.map { "\(host):\($0)" } }
+
+    /// Returns false while there is nothing to report, or no address.
+    private func report(_ model: ModelHost) -> Bool {
+        guard let address else { return false }
+        return onReport.withLock { onReport in
+            guard let stable = model.slot.current else { return false }
+            let status = model.status
+            let (seconds, attoseconds) = status.lastSwap.components
+            onReport(
+                NodeReport(
+                    node: name ?? address, model: model.model.name, version: model.answering?.version ?? stable.version,
+                    sequence: stable.position.sequence, hash: stable.position.hash, swappedAtMilliseconds: stable.swappedAtMilliseconds,
+                    swapMicroseconds: seconds * 1_000_000 + attoseconds / 1_000_000_000_000, swaps: status.swaps, address: address))
+            return true
+        }
     }
 }

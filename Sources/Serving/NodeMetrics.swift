@@ -25,8 +25,11 @@ enum NodeMetrics {
         page.family("freshet_node_ready", .gauge, help: "1 if the model has a verified image.") {
             for model in models { $0.sample(UInt64(model.served == nil ? 0 : 1), model.labels) }
         }
-        page.family("freshet_node_version", .gauge, help: "The version served.") {
+        page.family("freshet_node_version", .gauge, help: "The stable version.") {
             for model in models { if let served = model.served { $0.sample(served.version, model.labels) } }
+        }
+        page.family("freshet_node_canary_version", .gauge, help: "The version on trial on this node, while there is one.") {
+            for host in hosts { if let candidate = host.candidate.current { $0.sample(candidate.version, [("model", host.model.name)]) } }
         }
         page.family("freshet_node_publication", .gauge, help: "The publication served.") {
             for model in models { if let served = model.served { $0.sample(served.position.sequence, model.labels) } }

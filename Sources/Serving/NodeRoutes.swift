@@ -13,7 +13,8 @@
 //   POST /v2/models/NAME/infer    tensors -> the same predictions, see InferRequest
 //   GET  /healthz, /readyz, /metrics
 //
-// Behind NAME there may be /versions/V: the version that is served, by its number or as `stable`; any other is 404.
+// Behind NAME there may be /versions/V: a version that is served, by its number or as `stable`, or as `canary` while one is on trial on this node;
+// any other is 404. Without it the one on trial answers if there is one, and is ahead of the stable one; the answer says which it was.
 // Errors have the body {"error": "..."}: 400 what the client must change, 404, 405, 413, 503 with why there is nothing to serve yet.
 // A node that was told to stop is not ready, and asks clients to make their next connection elsewhere; it answers as before.
 
@@ -28,8 +29,8 @@ final class NodeRoutes: Sendable {
     static let bodyBytesMax = 4 << 20
     /// Bodies that are being read, of all requests together; 503 beyond.
     static let bodiesBytesMax = 256 << 20
-    /// What names the version that is served, whichever that is.
-    static let stable = "stable"
+    /// What names the version that all nodes get, and the one on trial, whichever they are.
+    static let stable = "stable", canary = "canary"
 
     private let hosts: [ModelHost]
     private let byName: [String: ModelHost]
@@ -93,7 +94,9 @@ final class NodeRoutes: Sendable {
         case .status:
             if path.version != nil { _ = try served(host, path) }
             return Response(problems([host]).isEmpty ? .ok : .serviceUnavailable, status(of: host))
-        case .metadata: return Response(.ok, metadata(host, try served(host, path)))
+        case .metadata:
+            _ = try served(host, path)
+            return Response(.ok, metadata(host))
         case .ready:
             if path.version != nil { _ = try served(host, path) }
             return ready([host], "\"name\":\(jsonString(host.model.name)),")
@@ -105,15 +108,25 @@ final class NodeRoutes: Sendable {
 
     /// The image that a path means. All of a request must be answered from the one that it got.
     private func served(_ host: ModelHost, _ path: ModelPath) throws -> ServedImage {
-        guard let served = host.slot.current else {
-            throw Refusal(.serviceUnavailable, "model \(host.model.name) has no image yet: \(host.status.explanation)")
+        let name = host.model.name
+        if path.version == Self.canary {
+            guard let candidate = host.candidate.current else {
+                throw Refusal(.notFound, "no version of model \(name) is on trial on this node: \(trial(host))")
+            }
+            return candidate
         }
-        if let version = path.version, version != Self.stable, version != String(served.version) {
-            throw Refusal(
-                .notFound, "version \(version) of model \(host.model.name) is not served; version \(served.version) is, also by the name `\(Self.stable)`")
+        guard let stable = host.slot.current else {
+            throw Refusal(.serviceUnavailable, "model \(name) has no image yet: \(host.status.explanation)")
         }
-        return served
+        guard let version = path.version else { return host.answering ?? stable }
+        if version == Self.stable || version == String(stable.version) { return stable }
+        let candidate = host.candidate.current
+        if let candidate, version == String(candidate.version) { return candidate }
+        let other = candidate.map { ", and \($0.version), which is on trial, also by the name `\(Self.canary)`" } ?? ""
+        throw Refusal(.notFound, "version \(version) of model \(name) is not served; version \(stable.version) is, also by the name `\(Self.stable)`\(other)")
     }
+
+    private func trial(_ host: ModelHost) -> String { host.model.canaryTopic == nil ? "the pipeline has no `publish.canary`" : host.status.trial }
 
     private func predict(_ body: UnsafeRawBufferPointer, _ request: Request, _ host: ModelHost, _ path: ModelPath) throws -> Response {
         let served = try served(host, path)
@@ -191,9 +204,11 @@ final class NodeRoutes: Sendable {
     }
 
     /// The JSON object of `GET /v2/models/NAME`.
-    private func metadata(_ host: ModelHost, _ served: ServedImage) -> String {
+    private func metadata(_ host: ModelHost) -> String {
+        let stable = host.slot.current?.version, candidate = host.candidate.current?.version
+        let versions = [stable, candidate == stable ? nil : candidate].compactMap { $0.map { "\"\($0)\"" } }
         let classes = host.model.outputs == 1 ? "" : ",\(host.model.outputs)"
-        return "{\"name\":\(jsonString(host.model.name)),\"versions\":[\"\(served.version)\"],\"platform\":\"freshet\","
+        return "{\"name\":\(jsonString(host.model.name)),\"versions\":[\(versions.joined(separator: ","))],\"platform\":\"freshet\","
             + "\"inputs\":[\(host.inputs.map(\.metadata).joined(separator: ","))],"
             + "\"outputs\":[{\"name\":\"\(InferRequest.output)\",\"datatype\":\"FP64\",\"shape\":[-1\(classes)]}]}"
     }
@@ -202,12 +217,22 @@ final class NodeRoutes: Sendable {
     private func status(of host: ModelHost) -> String {
         let status = host.status
         let name = "\"name\":\(jsonString(host.model.name))"
-        let rest = "\"state\":\(jsonString(status.explanation)),\"swaps\":\(status.swaps),\"resyncs\":\(status.resyncs)"
+        let rest = "\"state\":\(jsonString(status.explanation)),\"swaps\":\(status.swaps),\"resyncs\":\(status.resyncs)" + canary(host, status)
         guard let served = host.slot.current else { return "{\(name),\"ready\":false,\(rest)}" }
         return "{\(name),\"ready\":\(problems([host]).isEmpty),\"version\":\(served.version),\"image_hash\":\"\(served.position.hash)\","
             + "\"publication\":\(served.position.sequence),\"epoch\":\(served.position.epoch),"
             + "\"age_ms\":\(max(0, millisecondsNow() - served.swappedAtMilliseconds)),\"unconfirmed_ms\":\(milliseconds(host.unconfirmed(at: now()))),"
             + "\"newest_event_ms\":\(served.newestEventMilliseconds),\(rest)}"
+    }
+
+    /// Of a model that has trials: how they stand, and the version on trial while there is one on this node.
+    private func canary(_ host: ModelHost, _ status: ModelStatus) -> String {
+        guard host.model.canaryTopic != nil else { return "" }
+        let state = ",\"canary_state\":\(jsonString(status.trial))"
+        guard let candidate = host.candidate.current else { return state }
+        return state + ",\"canary\":{\"version\":\(candidate.version),\"image_hash\":\"\(candidate.position.hash)\","
+            + "\"publication\":\(candidate.position.sequence),\"epoch\":\(candidate.position.epoch),"
+            + "\"since_ms\":\(candidate.swappedAtMilliseconds),\"newest_event_ms\":\(candidate.newestEventMilliseconds)}"
     }
 }
 

@@ -16,11 +16,14 @@ public struct ServedModel: Sendable {
     public let kafka: KafkaConfiguration
     /// X of the topics X.versions and X.images.
     public let topic: String
+    /// The same for versions on trial, where the pipeline has trials: X.canary.
+    public let canaryTopic: String?
     /// For so long the node may not know that it holds what was published last; then it is not ready, and serves what it has. Nil for ever.
     public let staleAfter: Duration?
 
     public init(
-        name: String, plan: EventPlan, layout: ImageLayout, link: Link, meaning: UInt64, kafka: KafkaConfiguration, topic: String, staleAfter: Duration? = nil
+        name: String, plan: EventPlan, layout: ImageLayout, link: Link, meaning: UInt64, kafka: KafkaConfiguration, topic: String,
+        canaryTopic: String? = nil, staleAfter: Duration? = nil
     ) {
         self.name = name
         self.plan = plan
@@ -29,6 +32,7 @@ public struct ServedModel: Sendable {
         self.meaning = meaning
         self.kafka = kafka
         self.topic = topic
+        self.canaryTopic = canaryTopic
         self.staleAfter = staleAfter
     }
 

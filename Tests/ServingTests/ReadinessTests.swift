@@ -6,15 +6,15 @@ import Serving
 import Synchronization
 import Testing
 
+/// A clock that tests set forward.
+final class Ahead: Sendable {
+    private let ahead = Mutex(Duration.zero)
+    func move(_ duration: Duration) { ahead.withLock { $0 += duration } }
+    var now: ContinuousClock.Instant { .now + ahead.withLock { $0 } }
+}
+
 /// When a node says that it should be asked, and when not.
 @Suite struct ReadinessTests {
-    /// A clock that tests set forward.
-    private final class Ahead: Sendable {
-        private let ahead = Mutex(Duration.zero)
-        func move(_ duration: Duration) { ahead.withLock { $0 += duration } }
-        var now: ContinuousClock.Instant { .now + ahead.withLock { $0 } }
-    }
-
     private let instance = Array("{\"instances\":[{}]}".utf8)
 
     private func unconfirmed(_ client: NodeClient) async throws -> Int {

@@ -96,13 +96,13 @@ struct TestKafka {
     private(set) var versionsEnd: Int64 = 0
 
     init() throws {
-        broker = try EmbeddedBroker(topics: [("clicks.versions", 1), ("clicks.images", 1)])
+        broker = try EmbeddedBroker(topics: ["clicks", "clicks.canary"].flatMap { [("\($0).versions", 1), ("\($0).images", 1)] })
         producer = try KafkaProducer(KafkaConfiguration(brokers: broker.address, properties: ["linger.ms": "0"]), onDelivery: { _ in })
     }
 
-    mutating func send(_ publication: Publication, damaged: Bool = false) throws {
-        var topic = "clicks.versions"
-        if case .image = publication.content { topic = "clicks.images" }
+    mutating func send(_ publication: Publication, to model: String = "clicks", damaged: Bool = false) throws {
+        var topic = model + ".versions"
+        if case .image = publication.content { topic = model + ".images" }
         for message in try publication.messages() {
             var value = message.value
             if damaged { value[value.count / 2] ^= 1 }
@@ -119,13 +119,13 @@ struct TestKafka {
 
     func model(
         _ name: String = "clicks", topic: String = "clicks", plan: EventPlan = plan, layout: ImageLayout = layout, link: Link = .logistic,
-        staleAfter: Duration? = nil
+        canaryTopic: String? = nil, staleAfter: Duration? = nil
     ) -> ServedModel {
         ServedModel(
             name: name, plan: plan, layout: layout, link: link, meaning: 77,
             kafka: KafkaConfiguration(
                 brokers: broker.address, properties: ["fetch.wait.max.ms": "10", "reconnect.backoff.max.ms": "200"]),
-            topic: topic, staleAfter: staleAfter)
+            topic: topic, canaryTopic: canaryTopic, staleAfter: staleAfter)
     }
 }
 

@@ -61,7 +61,7 @@ final class SimulatedNode: Participant {
         let world = world
         run = FollowerRun(
             host, logger: silent, openReader: { [unowned self] in ScriptedReader(world, onRecord: { [unowned self] _, _ in look() }) },
-            now: { [began] in began.advanced(by: world.now) }, isStopping: { false }, onSwap: { _ in true })
+            now: { [began] in began.advanced(by: world.now) }, isStopping: { false }, onSwap: { true })
     }
 
     /// What is served must be a version that was recorded, with its very bytes, from a learner that had not been fenced off as far as this node knew.

@@ -81,7 +81,7 @@ final class NodeReporter: Service {
 
     private func write(until isStopped: () -> Bool) {
         var open: [String: Store] = [:]
-        var written: [String: (version: UInt64, at: ContinuousClock.Instant)] = [:]
+        var written: [String: (report: NodeReport, at: ContinuousClock.Instant)] = [:]
         var failedAt: ContinuousClock.Instant?
         defer { for store in open.values { store.close() } }
         while !isStopped() {
@@ -89,7 +89,11 @@ final class NodeReporter: Service {
             if let failedAt, ContinuousClock.now - failedAt < Self.heartbeat { continue }
             for (model, report) in newest.withLock({ $0 }) {
                 guard let url = stores[model] else { continue }
-                if let last = written[model], last.version == report.sequence, ContinuousClock.now - last.at < Self.heartbeat { continue }
+                if let last = written[model], last.report.sequence == report.sequence, last.report.version == report.version,
+                    ContinuousClock.now - last.at < Self.heartbeat
+                {
+                    continue
+                }
                 do {
                     let store = try open[model] ?? Store(url: url, pipeline: model, purpose: "node", timeout: .seconds(2))
                     open[model] = store
@@ -97,7 +101,7 @@ final class NodeReporter: Service {
                         node: report.node, address: report.address, version: report.version, publication: report.sequence,
                         imageHash: report.hash, swaps: report.swaps, swappedAtMilliseconds: report.swappedAtMilliseconds,
                         swapMicroseconds: report.swapMicroseconds)
-                    written[model] = (report.sequence, .now)
+                    written[model] = (report, .now)
                     failedAt = nil
                 } catch {
                     logger.debug("the history did not take this node's report: \(error)")
