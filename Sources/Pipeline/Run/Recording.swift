@@ -102,6 +102,8 @@ extension LearnerRun {
         if let trials { endTrialIfDue(trials) }
         guard let job = publications.pop(timeout: wait) else { return true }
         if job.audience != nil, let trials {
+            // The trial before it may have ended while this waited.
+            endTrialIfDue(trials)
             begin(job, trials)
             return true
         }
