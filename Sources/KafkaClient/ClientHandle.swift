@@ -1,7 +1,8 @@
-// Owns one `rd_kafka_t`. Two invariants:
+// Owns one `rd_kafka_t`. Invariants:
 //   - librdkafka's handle is used only inside `use`, and destroyed only when nobody is inside and nobody can get in again;
 //   - closing has a deadline although destroying has none: a thread of its own waits for the calls in progress and tears down, and `close` waits for that
 //     thread no longer than it was told to. A late teardown goes on by itself and says so in the log.
+//   - a process that ends while clients are torn down ends at once: what libraries do at exit would take from these threads what they use.
 
 import CRDKafka
 import Foundation
@@ -14,6 +15,17 @@ final class ClientHandle: @unchecked Sendable {
     /// The number of calls in progress, with `closedBit` added once closing has begun.
     private let gate = Atomic<Int>(0)
     private static let closedBit = 1 << 62
+    /// Clients of this process whose threads may run.
+    private static let running = Atomic<Int>(0)
+    /// Runs before the handlers of the libraries that the first client has set up, which came earlier.
+    private static let handlerAtExit: Void = {
+        _ = on_exit(
+            { status, _ in
+                guard ClientHandle.running.load(ordering: .relaxed) > 0 else { return }
+                fflush(nil)
+                _exit(status)
+            }, nil)
+    }()
 
     /// Creates the client and its threads; it connects in the background.
     init(_ type: rd_kafka_type_t, conf: OpaquePointer, callbacks: Callbacks) throws(KafkaError) {
@@ -26,6 +38,8 @@ final class ClientHandle: @unchecked Sendable {
         }
         self.pointer = pointer
         self.callbacks = callbacks
+        Self.running.wrappingAdd(1, ordering: .relaxed)
+        Self.handlerAtExit
     }
 
     var isClosed: Bool { gate.load(ordering: .acquiring) & Self.closedBit != 0 }
@@ -56,6 +70,7 @@ final class ClientHandle: @unchecked Sendable {
             while gate.load(ordering: .acquiring) != Self.closedBit { usleep(500) }
             release(pointer, deadline)
             rd_kafka_destroy_flags(pointer, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE)
+            Self.running.wrappingSubtract(1, ordering: .relaxed)
             callbacks.release()
             done.signal()
         }

@@ -21,7 +21,10 @@ public struct MetricReport: Sendable, Equatable, Codable {
     public var meanLabel: Double?
     public var calibrationError: Double?
 
-    init(events: UInt64) { self.events = Int(events) }
+    package init(events: UInt64, loss: Double? = nil) {
+        self.events = Int(events)
+        self.loss = loss
+    }
 
     /// The mean of the loss that is learned.
     public var objective: Double { loss ?? logloss ?? 0 }

@@ -51,7 +51,7 @@ public struct MetricSums: Sendable, Equatable {
             addCounts(scores)
         case .margin:
             addClasses(scores)
-            for score in scores { numbers.loss += objective.value(margin: score.number, label: score.positive ? 1 : 0) }
+            for score in scores { numbers.loss += score.loss(by: objective) }
         case .categories:
             addCounts(scores)
             correct &+= scores.reduce(0) { $0 &+ ($1.correct ? 1 : 0) }
@@ -90,9 +90,7 @@ public struct MetricSums: Sendable, Equatable {
     }
 
     private mutating func addNumber(_ score: Score) {
-        var margin = score.number
-        if case .poisson = objective { margin = Float(reproducibleLog(Double(margin))) }
-        numbers.loss += objective.value(margin: margin, label: score.label)
+        numbers.loss += score.loss(by: objective)
         numbers.deviation += score.deviation
         numbers.square += score.deviation * score.deviation
         numbers.prediction += Double(score.number)
@@ -224,5 +222,16 @@ public struct MetricSums: Sendable, Equatable {
             left[bin / Score.bins] -= histogram[bin]
         }
         guard left == [0, 0] else { throw FormatError("a histogram of fewer events than were counted") }
+    }
+}
+
+extension Score {
+    /// The loss `objective`, which it was scored for, of this one event.
+    public func loss(by objective: Loss) -> Double {
+        switch task {
+        case .binary, .categories: Double(loss) / Self.lossScale
+        case .margin: objective.value(margin: number, label: positive ? 1 : 0)
+        case .regression: objective.value(margin: objective == .poisson ? Float(reproducibleLog(Double(number))) : number, label: label)
+        }
     }
 }

@@ -219,7 +219,19 @@ public struct ChangedBlocks: Sendable {
     fileprivate var after: [Line] = []
     fileprivate typealias Line = SIMD64<UInt8>
 
-    init() {}
+    /// None.
+    public init() {}
+
+    /// What differs between two images of one layout.
+    public init(from old: Image, to new: Image) {
+        for block in 0..<old.blockCount {
+            let (before, after) = (old.line(block).load(as: Line.self), new.line(block).load(as: Line.self))
+            guard before != after else { continue }
+            blocks.append(UInt32(truncatingIfNeeded: block))
+            self.before.append(before)
+            self.after.append(after)
+        }
+    }
 
     /// `before` and `after` have 64 bytes for each of `blocks`.
     package init(blocks: [UInt32], before: [UInt8], after: [UInt8]) {

@@ -98,6 +98,20 @@ extension EventDecoder {
     }
 }
 
+extension EventDecoder {
+    /// The version that predicted; nil where the event does not say, or not as a version is written. It is not learned from, so nothing is refused for it.
+    @inline(__always)
+    func readServedBy() -> UInt64? {
+        guard plan.servedBySlot >= 0 else { return nil }
+        let value = values[plan.servedBySlot]
+        switch fsj_kind(value.kind) {
+        case FSJ_INTEGER: return UInt64(exactly: value.integer)
+        case FSJ_STRING: return UInt64(String(decoding: value.bytes, as: UTF8.self))
+        default: return nil
+        }
+    }
+}
+
 /// The classes of a category label, by the hash of their text.
 struct ClassTable {
     private let sorted: [(hash: UInt64, index: Int)]

@@ -161,6 +161,7 @@ public final class EventDecoder {
             batch.append(example, refused: refusal(fault))
             return
         }
+        if let version = readServedBy() { batch.servedBy.append((batch.count, version)) }
         batch.append(example)
     }
 }

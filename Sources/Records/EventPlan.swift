@@ -23,6 +23,8 @@ public struct EventPlan: Sendable {
     public let weightField: String?
     public let time: (field: String, unit: TimeUnit)?
     public let deduplicateField: String?
+    /// The field that names the version of the model that predicted what the event is the outcome of.
+    public let servedByField: String?
     public let strict: Bool
     public let schema: EventSchema?
     /// The number of weights is 2 to this power.
@@ -50,6 +52,7 @@ public struct EventPlan: Sendable {
     let weightSlot: Int
     let timeSlot: Int
     let deduplicateSlot: Int
+    let servedBySlot: Int
 
     /// A field that is read.
     struct Slot: Sendable {
@@ -118,12 +121,14 @@ public struct EventPlan: Sendable {
     ///   - label: the field that holds what is learned; nil for a plan that only predicts.
     ///   - weightField: the field that holds the event's importance, a number from 0 to `weightMaximum`; 1 where it is missing or null.
     ///   - deduplicateField: the field whose value names the event.
+    ///   - servedByField: the field that holds the version that predicted, a whole number or its text.
     ///   - strict: refuse events that have fields which nothing here names.
     ///   - bits: 1 to `bitsMaximum`.
     /// - Throws: `RecordsError.plan`.
     public init(
         features: [FeatureDefinition], label: (field: String, kind: LabelKind)? = nil, weightField: String? = nil,
-        time: (field: String, unit: TimeUnit)? = nil, deduplicateField: String? = nil, strict: Bool = false, schema: EventSchema? = nil, bits: Int, seed: UInt64 = 0
+        time: (field: String, unit: TimeUnit)? = nil, deduplicateField: String? = nil, servedByField: String? = nil, strict: Bool = false,
+        schema: EventSchema? = nil, bits: Int, seed: UInt64 = 0
     ) throws(RecordsError) {
         guard (1...EventPlan.bitsMaximum).contains(bits) else {
             throw .plan("bits is \(bits); it must be from 1 to \(EventPlan.bitsMaximum)")
@@ -133,6 +138,7 @@ public struct EventPlan: Sendable {
         self.weightField = weightField
         self.time = time
         self.deduplicateField = deduplicateField
+        self.servedByField = servedByField
         self.strict = strict
         self.schema = schema
         self.bits = bits
@@ -147,6 +153,7 @@ public struct EventPlan: Sendable {
         weightSlot = weightField.map { compiler.slot($0) } ?? -1
         timeSlot = time.map { compiler.slot($0.field) } ?? -1
         deduplicateSlot = deduplicateField.map { compiler.slot($0) } ?? -1
+        servedBySlot = servedByField.map { compiler.slot($0) } ?? -1
         if let schema { try compiler.apply(schema) }
         scaledNames = compiler.scaledNames
         slots = compiler.slots

@@ -111,6 +111,8 @@ public final class ExampleBatch {
     private var denseStorage = GrowableBuffer<Float>()
     /// The refused events' reasons, in the order of the examples.
     public private(set) var refusals: [Refusal] = []
+    /// The versions that predicted what events are the outcomes of, where these say it: in the order of the examples, each counted from the batch's start.
+    public package(set) var servedBy: [(example: Int, version: UInt64)] = []
     /// How many fields of the events nobody named.
     public package(set) var unknownFields = 0
 
@@ -142,6 +144,7 @@ public final class ExampleBatch {
         spanStorage.count = 0
         denseStorage.count = 0
         refusals.removeAll(keepingCapacity: true)
+        servedBy.removeAll(keepingCapacity: true)
         unknownFields = 0
     }
 

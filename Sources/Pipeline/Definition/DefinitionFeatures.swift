@@ -192,7 +192,7 @@ struct DefinitionFeatures {
         var fields = fieldFeatures + crosses.flatMap(\.fields)
         fields += [
             source.label.map { ($0.field, $0.position) }, source.weight.map { ($0.field, $0.position) }, source.time.map { ($0.field, $0.position) },
-            source.deduplicate.map { ($0.value.field, $0.position) },
+            source.deduplicate.map { ($0.value.field, $0.position) }, source.servedBy.map { ($0.field, $0.position) },
         ].compactMap { $0 }
         var told: Set<String> = []
         for field in fields where !properties.contains(field.name) && told.insert(field.name).inserted {

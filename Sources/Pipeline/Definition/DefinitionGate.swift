@@ -1,4 +1,4 @@
-// The gate before publication, and whether its rules go together with what is learned.
+// What stands before publication: the gate, with whether its rules go together with what is learned, and the canary.
 
 import Learner
 import Model
@@ -25,6 +25,23 @@ extension DefinitionReader {
             log.add(node.position, "publish.gate.quantization_gap_p99 is for weights that are quantized, and fp32 is not; drop it, or choose other `model.weights`")
         }
         return gate
+    }
+
+    /// Nil without a canary, and when something is wrong with it, which was told then.
+    func readCanary(_ publish: DefinitionSection?, _ source: SourceParts) -> PipelineDefinition.Canary? {
+        guard let section = publish?.section("canary", example: "{nodes: 1, events: 50000}") else { return nil }
+        if source.servedBy == nil {
+            log.add(
+                section.position,
+                "publish.canary compares what versions have brought, so events must say which version predicted: add `source: {served_by: {field: model_version}}`")
+        }
+        let nodes = section.integer("nodes", default: 1, in: PipelineDefinition.Canary.nodesRange)
+        let events = section.integer("events", default: 50_000, in: PipelineDefinition.Canary.eventsRange)
+        let rule = section.section("rule", example: "{loss_increase: 0.01}")
+        let increase = rule.map { $0.number("loss_increase", default: 0, in: 0...1e12) } ?? 0
+        let confidence = rule.map { $0.number("confidence", default: 0.95, in: PipelineDefinition.Canary.confidenceRange) } ?? 0.95
+        guard let nodes, let events, let increase, let confidence else { return nil }
+        return .init(nodes: nodes, events: events, lossIncrease: increase, confidence: confidence)
     }
 
     private func refuse(_ section: DefinitionSection, _ key: String, _ wanted: String, _ learn: PipelineDefinition.Learn) {

@@ -53,6 +53,8 @@ struct DefinitionHash {
         if let time = plan.time { lines.append("time \(time.unit.rawValue) \(quotedJSON(time.field))") }
         if let field = plan.deduplicateField, let deduplicateLast { lines.append("deduplicate \(deduplicateLast) \(quotedJSON(field))") }
         lines.append("strict \(plan.strict)")
+        // Nothing is learned of it, but the events that have it are refused where nothing names it.
+        if plan.strict, let field = plan.servedByField { lines.append("served_by \(quotedJSON(field))") }
         if let schema { lines.append("schema \(Self.hex(SHA256.hash(data: schema)))") }
         lines.append("loss \(learn.loss.name.rawValue)")
         if case .quantile(let tau) = learn.loss { lines.append("tau \(Self.exact(Double(tau)))") }

@@ -26,8 +26,9 @@ struct DefinitionReader {
         let snapshotSeconds = seconds(file.section("snapshot", example: "{seconds: 60}"), 60, PipelineDefinition.snapshotSecondsRange)
         let keep = readKeep(file)
         let publish = file.section("publish", example: "{topic: clicks}")
-        let publishTopic = topic(publish, longest: 240) ?? name.map { DeferredText($0) }
+        let publishTopic = publish?.node("topic") == nil ? name.map { DeferredText($0) } : topic(publish, longest: publish?.node("canary") == nil ? 240 : 233)
         let gate = readGate(publish, model: model, learn: learn)
+        let canary = readCanary(publish, source)
         let deadLetterTopic = topic(file.section("dead_letters", example: "{topic: clicks}"), longest: 249)
         let serve = file.section("serve", example: "{stale_seconds: 60}")
         let staleSeconds = serve?.node("stale_seconds").flatMap { _ in
@@ -52,8 +53,8 @@ struct DefinitionReader {
         do {
             plan = try EventPlan(
                 features: features.definitions, label: (label.field, label.kind), weightField: source.weight?.field,
-                time: source.time.map { ($0.field, $0.unit) }, deduplicateField: source.deduplicate?.value.field, strict: strict, schema: source.schema?.compiled,
-                bits: model.bits, seed: model.seed)
+                time: source.time.map { ($0.field, $0.unit) }, deduplicateField: source.deduplicate?.value.field,
+                servedByField: source.servedBy?.field, strict: strict, schema: source.schema?.compiled, bits: model.bits, seed: model.seed)
         } catch {
             throw log.error([(file.node("features")?.position ?? .start, "\(error)")])
         }
@@ -66,7 +67,7 @@ struct DefinitionReader {
                 start: start, onGap: onGap, schemaPath: source.schemaPath, schema: source.schema?.bytes, deduplicate: source.deduplicate?.value, strict: strict,
                 brokers: brokers, topic: topic, properties: source.properties),
             plan: plan, model: model, learn: learn, monitor: monitor, version: version, snapshotSeconds: snapshotSeconds, keep: keep,
-            publishTopic: publishTopic, gate: gate, deadLetterTopic: deadLetterTopic, tests: tests.map(\.test),
+            publishTopic: publishTopic, gate: gate, canary: canary, deadLetterTopic: deadLetterTopic, tests: tests.map(\.test),
             learningHash: meaning.learning(
                 deduplicateLast: source.deduplicate?.value.last, schema: source.schema?.bytes, monitor: monitor),
             meaningHash: meaning.serving, file: log.file, sourceText: sourceText,
@@ -103,7 +104,7 @@ struct DefinitionReader {
     /// A topic that the pipeline both reads and writes would feed itself.
     private func checkTopics(_ file: DefinitionSection, source: DeferredText?, publish: DeferredText?, deadLetters: DeferredText?, log logged: DeferredText?) {
         let source = source?.known, dead = deadLetters?.known
-        let published = publish?.known.map { ["\($0).versions", "\($0).images"] } ?? []
+        let published = publish?.known.map { ["\($0).versions", "\($0).images", "\($0).canary.versions", "\($0).canary.images"] } ?? []
         if let source, published.contains(source) {
             log.add(file.node("publish")?.position ?? file.position,
                 "publish.topic and `.versions` or `.images` is the pipeline's source, which would feed on what it publishes; name another")

@@ -7,11 +7,12 @@ package struct DefinitionSection {
     /// The keys of each map, by its path; `[]` is an element of a list. schemas/pipeline.schema.json says the same.
     package static let knownKeys: [String: [String]] = [
         "": ["pipeline", "source", "features", "model", "learn", "monitor", "version", "snapshot", "keep", "publish", "serve", "dead_letters", "store", "tests"],
-        "source": ["kafka", "format", "schema", "start", "on_gap", "label", "time", "deduplicate", "strict", "weight"],
+        "source": ["kafka", "format", "schema", "start", "on_gap", "label", "time", "deduplicate", "served_by", "strict", "weight"],
         "source.kafka": ["brokers", "topic", "properties"],
         "source.label": ["field", "kind", "classes"],
         "source.weight": ["field"],
         "source.time": ["field", "unit"],
+        "source.served_by": ["field"],
         "source.deduplicate": ["field", "last"],
         "features[]": ["field", "kind", "scale", "clip", "edges", "words", "characters", "size", "cross"],
         "model": ["kind", "bits", "weights", "rounding", "seed"],
@@ -23,10 +24,12 @@ package struct DefinitionSection {
         "version": ["events", "seconds"],
         "snapshot": ["seconds"],
         "keep": ["snapshots", "days"],
-        "publish": ["topic", "gate"],
+        "publish": ["topic", "gate", "canary"],
         "publish.gate": [
             "window", "loss", "loss_increase", "auc", "auc_decrease", "calibration_error", "quantization_gap_p99",
         ],
+        "publish.canary": ["nodes", "events", "rule"],
+        "publish.canary.rule": ["loss_increase", "confidence"],
         "serve": ["stale_seconds", "log"],
         "dead_letters": ["topic"],
         "store": ["postgres", "outage_seconds"],

@@ -18,6 +18,7 @@ extension DefinitionReader {
         var weight: (field: String, position: Position)?
         var time: (field: String, unit: TimeUnit, position: Position)?
         var deduplicate: (value: PipelineDefinition.Deduplicate, position: Position)?
+        var servedBy: (field: String, position: Position)?
         var strict: Bool?
     }
 
@@ -54,10 +55,14 @@ extension DefinitionReader {
                 parts.deduplicate = (.init(field: field, last: last), deduplicate.node("field")?.position ?? deduplicate.position)
             }
         }
+        if let served = source.section("served_by", example: "{field: model_version}") {
+            if let field = served.text("field", example: "model_version") { parts.servedBy = (field, served.node("field")?.position ?? served.position) }
+        }
         let others = [
             parts.weight.map { (key: "source.weight.field", field: $0.field, position: $0.position) },
             parts.time.map { (key: "source.time.field", field: $0.field, position: $0.position) },
             parts.deduplicate.map { (key: "source.deduplicate.field", field: $0.value.field, position: $0.position) },
+            parts.servedBy.map { (key: "source.served_by.field", field: $0.field, position: $0.position) },
         ].compactMap { $0 }
         for other in others where other.field == parts.label?.field {
             log.add(other.position, "\(other.key) is \(log.name(other.field)), which is the label's field; it must be another")

@@ -26,6 +26,8 @@ public struct PipelineDefinition: Sendable {
     public let publishTopic: DeferredText
     /// What a version must pass to be published; nil publishes every one.
     public let gate: Gate?
+    /// How a version is tried before all nodes get it; nil sends every one to all.
+    public let canary: Canary?
     /// Where refused events go; nil when they are only counted.
     public let deadLetterTopic: DeferredText?
     /// The events that `freshet check` tries.
@@ -212,6 +214,32 @@ public struct PipelineDefinition: Sendable {
             self.quantizationGapP99 = quantizationGapP99
         }
     }
+
+    /// How a version is tried on some nodes before all get it.
+    public struct Canary: Sendable, Equatable {
+        /// How many nodes serve it.
+        public let nodes: Int
+        /// After so many outcomes it goes to all nodes unless it was shown to be worse.
+        public let events: Int
+        /// By how much its mean loss may exceed that of the version that all others serve.
+        public let lossIncrease: Double
+        /// The probability of which the decision is sure, however often the figures are looked at.
+        public let confidence: Double
+
+        static let nodesRange = 1...1000
+        static let eventsRange = 100...1_000_000_000
+        static let confidenceRange = 0.5...0.999_999
+
+        package init(nodes: Int = 1, events: Int = 50_000, lossIncrease: Double = 0, confidence: Double = 0.95) {
+            self.nodes = nodes
+            self.events = events
+            self.lossIncrease = lossIncrease
+            self.confidence = confidence
+        }
+    }
+
+    /// X of the topics `X.versions` and `X.images` for what is on trial.
+    public func canaryTopic() throws(DefinitionError) -> String { try publishTopic.get() + ".canary" }
 
     static let outageSecondsRange = 1.0...86_400.0
     static let staleSecondsRange = 0.1...31_536_000.0

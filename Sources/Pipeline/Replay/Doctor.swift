@@ -108,7 +108,8 @@ private func examineTopics(_ definition: PipelineDefinition, _ history: HistoryF
         if error.isRetriable { return nil }
     }
     let published = try definition.publishTopic.get()
-    let others = [("\(published).versions", 1), ("\(published).images", 1), (try definition.deadLetterTopic?.get(), nil)]
+    let prefixes = [published] + (definition.canary == nil ? [] : [try definition.canaryTopic()])
+    let others = prefixes.flatMap { [("\($0).versions" as String?, 1 as Int?), ("\($0).images", 1)] } + [(try definition.deadLetterTopic?.get(), nil)]
     for case let (topic?, wanted) in others {
         do {
             let count = try consumer.partitionCount(of: topic, timeout: askTimeout)

@@ -29,6 +29,8 @@ package final class LearnerRun: @unchecked Sendable {
     let publishingEnded = ManagedAtomic<Bool>(false)
     /// What may leave.
     let publishing = Locked(PublishingOrder())
+    /// The nodes that a version may be tried on.
+    let servingNodes = Locked<[String]>([])
     /// Of the newest recorded version.
     let recordedPositions = Locked<[PartitionStart]>([])
     /// The log ages: a snapshot is wanted though none is due by the clock.
@@ -49,6 +51,7 @@ package final class LearnerRun: @unchecked Sendable {
         var learning: Learning
         var recording: Recording
         var publisher: Publisher
+        var trials: Publisher?
         var logWatch: LogWatch
         var collecting: Collecting
     }
@@ -100,6 +103,15 @@ package final class LearnerRun: @unchecked Sendable {
         let order = try PublishingOrder(ledger)
         publishing.value = order
         let gate = try definition.gate.map { Gate($0, objective: definition.learn.loss, isHolding: try ledger.isHolding()) }
+        let canary = try definition.canary.map { Canary($0, objective: definition.learn.loss, stable: try servedVersion(ledger, machine)) }
+        let trials = try canary.map { _ in
+            // Its publications are in no table: each term's numbers begin above those of the terms before.
+            Publisher(
+                topic: try definition.canaryTopic(), meaning: definition.meaning, epoch: epoch,
+                lastSequence: UInt64(epoch) << 24, lastImageSequence: UInt64(epoch) << 24, outbox: outbox, clock: clock)
+        }
+        // What an earlier learner has begun is over.
+        trials?.mustEndTrial.store(true, ordering: .relaxed)
         let partitions = machine.positions.count
         service.statusBox.with {
             $0.newestEventMilliseconds = newestEvent
@@ -111,11 +123,46 @@ package final class LearnerRun: @unchecked Sendable {
         service.statusBox.with { $0.phase = .learning }
         parts = Parts(
             ingest: ingest, outbox: outbox, reading: Reading(self, ingest, partitions: partitions),
-            learning: Learning(self, machine, publisher, gate, snapshotVersion: beginning.snapshotVersion),
+            learning: Learning(self, machine, publisher, gate, canary, trials, snapshotVersion: beginning.snapshotVersion),
             recording: Recording(self, recorder, ingest, Orders(self, publisher), recordedVersion: machine.version), publisher: publisher,
-            logWatch: LogWatch(self, ingest, snapshot: snapshot?.positions ?? []), collecting: Collecting(self))
+            trials: trials,            logWatch: LogWatch(self, ingest, snapshot: snapshot?.positions ?? []), collecting: Collecting(self))
         isKept = true
         return true
+    }
+
+    /// What was published to all nodes last. Nil if nothing was, or it cannot be had again: then the next version goes to all.
+    private func servedVersion(_ ledger: any Ledger, _ machine: StateMachine) throws -> Canary.Held? {
+        guard let version = try ledger.publishedVersion() else { return nil }
+        do {
+            let learner = version == machine.version ? machine : try rebuild(version, ledger, purpose: "-canary").machine
+            let image = learner.learner.image.copy()
+            return Canary.Held(
+                image: image, version: version, hash: image.seal(), window: learner.metrics.window,
+                newestEventMilliseconds: try ledger.newestEventMilliseconds(ofVersion: version))
+        } catch where !isEnding && Beginning.isRefusal(error) {
+            logger.warning("version \(version), which the nodes serve, cannot be compared with: \(error); the next version goes to all nodes without a trial")
+            return nil
+        }
+    }
+
+    /// Rebuilds a version beside learning, with a reader of its own.
+    /// - Throws: also where it is not in the history, or what is stored of it does not give its image.
+    func rebuild(_ version: UInt64, _ ledger: any Ledger, purpose: String) throws -> Rebuild.Result {
+        guard let row = try ledger.version(version) else {
+            throw StoreError(.missing, "version \(version) of \(definition.name) is not in the history: it was collected, or never was")
+        }
+        let theirs = try Definitions(definition, ledger).definition(row.learningHash)
+        guard theirs.meaningHash == definition.meaningHash else {
+            throw ReplayError(
+                "version \(version) has other features or another model than the pipeline has now: no node that decodes requests by the present file can serve it")
+        }
+        let ingest = try Ingest(definition, reader: try surroundings.reader(purpose), clock: clock)
+        defer { ingest.close() }
+        let result = try Rebuild(definition: definition, store: ledger, ingest: ingest, isCancelled: { [unowned self] in isEnding })
+            .run(to: version, snapshotLimit: version)
+        let hash = result.machine.learner.image.seal()
+        guard hash == row.hashes.image else { throw ReplayError("version \(version) has image \(row.hashes.image), and what is stored of it gives \(hash)") }
+        return result
     }
 
     package enum Step: CaseIterable, Sendable { case reading, learning, recording, publishing, snapshotting }
@@ -127,7 +174,7 @@ package final class LearnerRun: @unchecked Sendable {
         case .reading: try parts.reading.step(wait: wait)
         case .learning: try parts.learning.step(wait: wait)
         case .recording: try parts.recording.step(wait: wait)
-        case .publishing: try publishingStep(parts.publisher, wait: wait)
+        case .publishing: try publishingStep(parts.publisher, parts.trials, wait: wait)
         case .snapshotting: try snapshottingStep(parts.logWatch, parts.collecting, wait: wait)
         }
     }

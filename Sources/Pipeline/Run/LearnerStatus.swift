@@ -22,6 +22,8 @@ public struct LearnerStatus: Sendable {
     public var heldVersions: UInt64 = 0
     public var heldBy: GateRule?
     public var publishing = PublishingMode.newest
+    /// The version that some nodes try; 0 between trials.
+    public var trialVersion: UInt64 = 0
     public var snapshots = 0
     public var snapshotVersion: UInt64 = 0
     /// How many events the log may still lose before the newest snapshot cannot be gone on from; nil until it was asked.

@@ -16,6 +16,8 @@ final class Learning {
     private let machine: StateMachine
     private let publisher: Publisher
     private let gate: Gate?
+    private let canary: Canary?
+    private let trials: Publisher?
     private let interval: Duration
     private let snapshotInterval: Duration
     private let eventsMaximum: Int
@@ -39,11 +41,13 @@ final class Learning {
     private var generation = 0
 
     /// - Parameter snapshotVersion: the newest snapshot.
-    init(_ run: LearnerRun, _ machine: StateMachine, _ publisher: Publisher, _ gate: Gate?, snapshotVersion: UInt64) {
+    init(_ run: LearnerRun, _ machine: StateMachine, _ publisher: Publisher, _ gate: Gate?, _ canary: Canary?, _ trials: Publisher?, snapshotVersion: UInt64) {
         self.run = run
         self.machine = machine
         self.publisher = publisher
         self.gate = gate
+        self.canary = canary
+        self.trials = trials
         self.snapshotVersion = snapshotVersion
         interval = .seconds(run.definition.version.seconds)
         snapshotInterval = .seconds(run.definition.snapshotSeconds)
@@ -51,7 +55,8 @@ final class Learning {
         cutAt = run.clock.now
         snapshotAt = run.clock.now
         newest = run.service.status.newestEventMilliseconds
-        machine.learner.image.beginPublishing()
+        // With a canary, what is published is compared with what was published before.
+        if canary == nil { machine.learner.image.beginPublishing() }
     }
 
     func step(wait: Duration) throws -> Bool {
@@ -82,8 +87,10 @@ final class Learning {
                 return commands
             }) { try machine.apply(command) }
             gate?.predict(batch.examples)
+            canary?.predict(batch.examples)
             try machine.apply(batch.examples, partition: batch.partition, next: batch.next)
             gate?.add(machine.scores)
+            canary?.add(batch.examples)
             snapshotBytesDue += batch.examples.count * machine.snapshotBytesAnEvent
             newest = max(newest, batch.newestMilliseconds)
             let refused = batch.deadLetters
@@ -134,12 +141,13 @@ final class Learning {
 
     /// Idle: what was put off while the publisher was busy, or did not arrive, is published now.
     private func catchUp(isOver: Bool) throws {
-        let isBehind = publishedVersion < machine.version ? judgedVersion < machine.version : publisher.isImageDue
+        let isBehind =
+            canary.map(isTrialDue) ?? (publishedVersion < machine.version ? judgedVersion < machine.version : publisher.isImageDue)
         let isDue = isBehind || run.publishing.value.generation != generation
         if machine.learned > 0, isDue, publisher.underWay.load(ordering: .relaxed) == 0, run.cuts.hasRoom || isOver {
             var item = RecordItem(newestEventMilliseconds: newest)
             publish(machine.learner.image.seal(), with: &item)
-            if item.publication != nil || item.decision != nil { run.cuts.push(item) }
+            if item.publication != nil || item.decision != nil || item.trial != nil { run.cuts.push(item) }
         }
         let reason = isOver ? "stop" : dueSnapshot
         if let reason, isOver || run.cuts.hasRoom, machine.pendingIsEmpty, machine.version > snapshotVersion, claimSnapshot(isLast: isOver) {
@@ -190,32 +198,113 @@ final class Learning {
 
     // MARK: Publications
 
-    /// Publishes the newest version, just cut, where orders and the gate allow it.
+    /// Publishes the newest version, just cut, where orders, the gate and the canary allow it.
     private func publish(_ hash: ImageHash, with item: inout RecordItem) {
         let order = run.publishing.value
-        guard order.mode == .newest else { return }
+        guard order.mode == .newest else { return endTrial() }
         let isNew = order.generation != generation
-        // What was published once goes out again without being judged, and what an operator has promoted goes out as it is.
-        if let gate, publishedVersion < machine.version, !(isNew && order.request != nil) {
-            guard judgedVersion < machine.version else { return }
-            let decision = gate.judge(version: machine.version, quantization: machine.learner.quantization, isSuspect: machine.isSuspect)
-            judgedVersion = machine.version
-            item.decision = decision
-            tell(decision)
-            if decision.isHeld { return }
-        }
+        // What an operator has promoted goes out as it is.
+        let isPromoted = isNew && order.request != nil
+        if let canary, !isPromoted { return advance(canary, hash, order, &item) }
+        // What was published once goes out again without being judged.
+        if publishedVersion < machine.version, !isPromoted, !gatePasses(&item) { return }
         guard !machine.isSuspect else { return }
-        publisher.underWay.wrappingIncrement(ordering: .relaxed)
         let isDue = publisher.isImageDue
         let isWhole = publisher.wantsImage.exchange(false, ordering: .relaxed) || isDue || isNew
-        var job = PublicationJob(
-            version: machine.version, hash: hash, metrics: machine.metrics, newestEventMilliseconds: newest,
-            image: machine.learner.image, whole: isWhole)
-        (job.replacesAll, job.generation, job.request) = (isNew, order.generation, order.request)
+        var job: PublicationJob
+        if let canary {
+            endTrial()
+            let held = held(hash)
+            canary.publish(held)
+            job = PublicationJob(held, after: nil, whole: true)
+        } else {
+            job = PublicationJob(
+                version: machine.version, hash: hash, metrics: machine.metrics, newestEventMilliseconds: newest, image: machine.learner.image, whole: isWhole)
+        }
+        (job.replacesAll, job.request) = (isNew, order.request)
         gate?.published(machine.learner.image, version: machine.version, changed: job.changed.blocks, isAnew: isNew)
-        (publishedVersion, generation) = (machine.version, order.generation)
         if isNew { run.service.statusBox.with { $0.heldBy = nil } }
+        send(job, order, &item)
+    }
+
+    /// Hands what is for all nodes over.
+    private func send(_ job: PublicationJob, _ order: PublishingOrder, _ item: inout RecordItem) {
+        publisher.underWay.wrappingIncrement(ordering: .relaxed)
+        (publishedVersion, generation) = (job.version, order.generation)
         item.publication = job
+        item.publication?.generation = order.generation
+    }
+
+    /// Judges the newest version once; false too if it was judged, and held, before.
+    private func gatePasses(_ item: inout RecordItem) -> Bool {
+        guard let gate else { return true }
+        guard judgedVersion < machine.version else { return false }
+        let decision = gate.judge(version: machine.version, quantization: machine.learner.quantization, isSuspect: machine.isSuspect)
+        judgedVersion = machine.version
+        item.decision = decision
+        tell(decision)
+        return !decision.isHeld
+    }
+
+    // MARK: Trials
+
+    /// The newest version, kept as it is now.
+    private func held(_ hash: ImageHash) -> Canary.Held {
+        Canary.Held(image: machine.learner.image.copy(), version: machine.version, hash: hash, window: machine.metrics.window, newestEventMilliseconds: newest)
+    }
+
+    /// Whether there is something to do for trials though nothing is learned.
+    private func isTrialDue(_ canary: Canary) -> Bool {
+        if publisher.isImageDue && canary.stable != nil || trials?.trialHasFailed.load(ordering: .relaxed) == true { return true }
+        guard canary.candidate == nil, judgedVersion < machine.version else { return false }
+        return canary.stable.map { $0.version < machine.version && hasNodesToTry } ?? true
+    }
+
+    private var hasNodesToTry: Bool { run.servingNodes.value.count > run.definition.canary?.nodes ?? 0 }
+
+    /// Goes on with the trial that is under way, or begins one of the newest version.
+    private func advance(_ canary: Canary, _ hash: ImageHash, _ order: PublishingOrder, _ item: inout RecordItem) {
+        generation = order.generation
+        if trials?.trialHasFailed.exchange(false, ordering: .relaxed) == true { canary.end() }
+        if let decision = canary.judge(), let candidate = canary.candidate {
+            item.trial = decision
+            run.logger.notice(
+                "the trial of version \(decision.version) is over: \(decision.rule?.rawValue ?? ""), \(decision.text ?? ""); \(decision.kind == .publish ? "all nodes get it" : "the nodes keep version \(decision.servedVersion)")")
+            guard decision.kind == .publish else { return endTrial() }
+            sendToAll(candidate, after: canary.stable, order, &item)
+            item.publication?.endsTrial = true
+            canary.publish(candidate)
+        } else if let stable = canary.stable, publisher.isImageDue {
+            sendToAll(stable, after: stable, order, &item)
+        } else if canary.candidate == nil, let stable = canary.stable {
+            guard stable.version < machine.version, hasNodesToTry, !machine.isSuspect, gatePasses(&item) else { return }
+            let held = held(hash)
+            canary.begin(held)
+            let names = Array(run.servingNodes.value.prefix(run.definition.canary?.nodes ?? 0))
+            run.logger.notice("version \(held.version) is tried on \(names.joined(separator: ", "))")
+            item.trial = canary.beginning
+            item.publication = PublicationJob(held, after: nil, whole: true)
+            item.publication?.audience = names
+            item.publication?.generation = order.generation
+        } else if canary.stable == nil, !machine.isSuspect, gatePasses(&item) {
+            // There is nothing to compare the first one with.
+            let held = held(hash)
+            sendToAll(held, after: nil, order, &item)
+            canary.publish(held)
+        }
+    }
+
+    private func sendToAll(_ held: Canary.Held, after before: Canary.Held?, _ order: PublishingOrder, _ item: inout RecordItem) {
+        let isDue = publisher.isImageDue
+        let isWhole = publisher.wantsImage.exchange(false, ordering: .relaxed) || isDue
+        let job = PublicationJob(held, after: before, whole: isWhole)
+        gate?.published(held.image, version: held.version, changed: job.changed.blocks)
+        send(job, order, &item)
+    }
+
+    private func endTrial() {
+        guard canary?.end() != nil else { return }
+        trials?.mustEndTrial.store(true, ordering: .relaxed)
     }
 
     /// Says when holding begins, and when it ends.

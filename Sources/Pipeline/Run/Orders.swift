@@ -111,24 +111,11 @@ private struct OrderRun: Sendable {
         guard let version = try request.version ?? ledger.publishedBefore() else {
             throw StoreError(.missing, "no version was published before the one that is served")
         }
-        guard let row = try ledger.version(version) else {
-            throw StoreError(.missing, "version \(version) of \(run.definition.name) is not in the history: it was collected, or never was")
-        }
-        let definition = try Definitions(run.definition, ledger).definition(row.learningHash)
-        guard definition.meaningHash == run.definition.meaningHash else {
-            throw ReplayError(
-                "version \(version) has other features or another model than the pipeline has now: no node that decodes requests by the present file can serve it")
-        }
-        let ingest = try Ingest(run.definition, reader: try run.surroundings.reader("-rollback"), clock: run.clock)
-        defer { ingest.close() }
         let began = run.clock.now
-        let result = try Rebuild(definition: run.definition, store: ledger, ingest: ingest, isCancelled: { run.isEnding })
-            .run(to: version, snapshotLimit: version)
+        let result = try run.rebuild(version, ledger, purpose: "-rollback")
         let image = result.machine.learner.image
-        let hash = image.seal()
-        guard hash == row.hashes.image else { throw ReplayError("version \(version) has image \(row.hashes.image), and what is stored of it gives \(hash)") }
         var job = PublicationJob(
-            version: version, hash: hash, metrics: result.machine.metrics,
+            version: version, hash: image.seal(), metrics: result.machine.metrics,
             newestEventMilliseconds: try ledger.newestEventMilliseconds(ofVersion: version), image: image, whole: true)
         job.replacesAll = true
         job.request = request.id

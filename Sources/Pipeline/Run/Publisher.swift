@@ -18,8 +18,12 @@ struct PublicationJob: Sendable {
     var head: ImageHead
     /// All blocks, when the publisher had asked for them.
     var image: [UInt8]?
-    /// What nodes hold is not what `blocks` were taken after: it goes out whole.
+    /// What nodes hold is not what `changed` was taken after: it goes out whole.
     var replacesAll = false
+    /// The nodes that are to try it; nil: it is for all.
+    var audience: [String]?
+    /// Once it has left, a trial is over.
+    var endsTrial = false
     /// Of the order that it was made under.
     var generation = 0
     /// The operator's request that it does.
@@ -34,6 +38,19 @@ struct PublicationJob: Sendable {
         changed = image.takeUnpublished()
         head = image.head
         self.image = whole ? Array(image.blockBytes) : nil
+    }
+
+    /// A version that was kept as it was.
+    /// - Parameter before: what the nodes hold; nil replaces it, whatever it is.
+    init(_ held: Canary.Held, after before: Canary.Held?, whole: Bool) {
+        version = held.version
+        hash = held.hash
+        window = held.window
+        newestEventMilliseconds = held.newestEventMilliseconds
+        changed = before.map { ChangedBlocks(from: $0.image, to: held.image) } ?? ChangedBlocks()
+        head = held.image.head
+        replacesAll = before == nil
+        image = whole || replacesAll ? Array(held.image.blockBytes) : nil
     }
 }
 
@@ -58,6 +75,9 @@ final class Publisher: Sendable {
     let underWay = ManagedAtomic<Int>(0)
     /// The next job must have the whole image.
     let wantsImage = ManagedAtomic<Bool>(true)
+    /// Of a publisher of trials: the nodes must be told that one is over; and it could not be sent, so there is none.
+    let mustEndTrial = ManagedAtomic<Bool>(false)
+    let trialHasFailed = ManagedAtomic<Bool>(false)
     private let state: Locked<State>
 
     private struct State {
@@ -118,13 +138,25 @@ final class Publisher: Sendable {
         }
     }
 
+    /// Tells the nodes that no version is on trial any more.
+    func endTrial() throws {
+        // Even what fails may have arrived.
+        let sequence = state.with {
+            $0.sequence += 1
+            return $0.sequence
+        }
+        let notice = Publication(
+            epoch: UInt64(epoch), sequence: sequence, version: 0, hash: ImageHash(value: 0), meaning: meaning, newestEventMilliseconds: 0, content: .notice)
+        _ = try send(notice, to: versionsTopic, blocks: 0, base: nil)
+        mustEndTrial.store(false, ordering: .relaxed)
+    }
+
     private func send(
         _ job: PublicationJob, base: (sequence: UInt64, hash: ImageHash)?, _ state: inout State
     ) throws -> [SentPublication] {
         var publication = Publication(
             epoch: UInt64(epoch), sequence: state.sequence, version: job.version, hash: job.hash, meaning: meaning,
-            newestEventMilliseconds: job.newestEventMilliseconds,
-            content: .notice)
+            newestEventMilliseconds: job.newestEventMilliseconds, audience: job.audience ?? [], content: .notice)
         var blocks = 0
         if let base {
             let changes = BlockChanges(job.changed)

@@ -15,6 +15,8 @@ struct RecordItem: Sendable {
     var publication: PublicationJob?
     /// What the gate has decided of the version.
     var decision: Decision?
+    /// Of the trial that begins or ends.
+    var trial: TrialDecision?
     /// The whole state, and why it is stored.
     var snapshot: (state: SnapshotStream, reason: String)?
     var newestEventMilliseconds: Int64 = 0
@@ -64,6 +66,13 @@ final class Recorder {
 
     /// The newest order about what is published. The same of outages.
     func publishingRequest() -> PublishingRequest? { (try? store.publishingRequest()) ?? nil }
+
+    /// The nodes that serve what they were sent. The same of outages.
+    func servingNodes() -> [String]? { try? store.servingNodes() }
+
+    func record(_ trial: TrialDecision) throws {
+        try retrying("recording a trial of version \(trial.version)") { try $0.record(trial, epoch: epoch) }
+    }
 
     func record(_ decision: Decision) throws {
         try retrying("recording a decision on version \(decision.version)") { try $0.record(decision, epoch: epoch) }

@@ -38,6 +38,7 @@ final class Recording {
             // What it needs is done at the beginning of a term, when nothing else goes on.
             if recorder.hasRequests() { run.end(TermOver(description: "an operator asks something", isTrouble: false)) }
             if let request = recorder.publishingRequest() { orders.act(on: request) }
+            if run.definition.canary != nil, let nodes = recorder.servingNodes() { run.servingNodes.value = nodes }
         }
         guard let item = run.cuts.pop(timeout: wait) else { return true }
         if let sealed = item.sealed {
@@ -57,6 +58,7 @@ final class Recording {
             run.service.onVersion(sealed)
         }
         if let decision = item.decision { try recorder.record(decision) }
+        if let trial = item.trial { try recorder.record(trial) }
         // Recovery begins from a snapshot only when the history knows that the dead letters up to it have left.
         if item.sealed == nil, item.snapshot != nil { try recorder.finish() }
         if let snapshot = item.snapshot, !run.snapshots.push((version, snapshot.state, snapshot.reason)) { snapshot.state.cancel() }
@@ -95,10 +97,20 @@ final class Recording {
 }
 
 extension LearnerRun {
-    func publishingStep(_ publisher: Publisher, wait: Duration) throws -> Bool {
+    func publishingStep(_ publisher: Publisher, _ trials: Publisher?, wait: Duration) throws -> Bool {
         if publications.isFinished { return false }
+        if let trials { endTrialIfDue(trials) }
         guard let job = publications.pop(timeout: wait) else { return true }
-        defer { publisher.underWay.wrappingDecrement(ordering: .relaxed) }
+        if job.audience != nil, let trials {
+            // The trial before it may have ended while this waited.
+            endTrialIfDue(trials)
+            begin(job, trials)
+            return true
+        }
+        defer {
+            publisher.underWay.wrappingDecrement(ordering: .relaxed)
+            if job.endsTrial { trials?.mustEndTrial.store(true, ordering: .relaxed) }
+        }
         guard job.generation == publishing.value.generation else {
             publisher.wantsImage.store(true, ordering: .relaxed)
             return true
@@ -124,6 +136,28 @@ extension LearnerRun {
             logger.warning("publishing version \(job.version): \(error); the next publication will be a whole image")
         }
         return true
+    }
+
+    private func begin(_ job: PublicationJob, _ trials: Publisher) {
+        guard job.generation == publishing.value.generation else { return trials.trialHasFailed.store(true, ordering: .relaxed) }
+        do {
+            service.statusBox.with { $0.trialVersion = job.version }
+            _ = try trials.publish(job)
+        } catch {
+            trials.trialHasFailed.store(true, ordering: .relaxed)
+            trials.mustEndTrial.store(true, ordering: .relaxed)
+            logger.warning("publishing version \(job.version) for a trial: \(error); another version will be tried")
+        }
+    }
+
+    private func endTrialIfDue(_ trials: Publisher) {
+        guard trials.mustEndTrial.load(ordering: .relaxed) else { return }
+        do {
+            try trials.endTrial()
+            service.statusBox.with { $0.trialVersion = 0 }
+        } catch {
+            logger.warning("telling the nodes that the trial is over: \(error); it is tried again")
+        }
     }
 
     func snapshottingStep(_ logWatch: LogWatch, _ collecting: Collecting, wait: Duration) throws -> Bool {

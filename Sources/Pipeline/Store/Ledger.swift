@@ -45,6 +45,8 @@ package protocol Ledger: AnyObject {
     func publishedVersion() throws -> UInt64?
     func newestEventMilliseconds(ofVersion version: UInt64) throws -> Int64
     func record(_ decision: Decision, epoch: Int64) throws
+    func record(_ trial: TrialDecision, epoch: Int64) throws
+    func servingNodes() throws -> [String]
     func isHolding() throws -> Bool
 }
 
@@ -53,7 +55,7 @@ extension Ledger {
     package func collect(_ keep: PipelineDefinition.Keep, pinned: UInt64?, epoch: Int64, patience: Duration) throws -> Collected { Collected() }
 }
 
-/// A history without gate and orders.
+/// A history without gate, canary and orders.
 extension Ledger {
     package func publishingRequest() throws -> PublishingRequest? { nil }
     package func publishingMode() throws -> PublishingMode { .newest }
@@ -63,6 +65,8 @@ extension Ledger {
     package func publishedVersion() throws -> UInt64? { nil }
     package func newestEventMilliseconds(ofVersion version: UInt64) throws -> Int64 { 0 }
     package func record(_ decision: Decision, epoch: Int64) throws {}
+    package func record(_ trial: TrialDecision, epoch: Int64) throws {}
+    package func servingNodes() throws -> [String] { [] }
     package func isHolding() throws -> Bool { false }
 }
 

@@ -65,6 +65,9 @@ extension Store {
             ], timeout: Self.timeout)
     }
 
+    /// The names of the nodes that serve what they were sent.
+    package func servingNodes() throws -> [String] { try nodes().filter { $0.state == .ok }.map(\.node) }
+
     /// What every node serves.
     public func nodes() throws -> [NodeReportRow] {
         try connection.query(

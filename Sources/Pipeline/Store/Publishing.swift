@@ -1,6 +1,7 @@
 // What may leave, as operators order it, and what was decided of each version. Orders are requests like any other: the holder of the lease acts, and
 // the newest one that was done says what is published, also after a restart.
 
+import Drift
 import Foundation
 import Learner
 import PostgresClient
@@ -162,6 +163,23 @@ extension Store {
             ], timeout: Self.timeout)
     }
 
+    /// Keeps that a trial of a recorded version has begun or ended, and why; does nothing once the lease is lost.
+    package func record(_ trial: TrialDecision, epoch: Int64) throws {
+        func json(_ arm: MeanComparison.Arm) throws -> PGValue {
+            arm.count == 0 ? .null : .json(try Self.json(MetricReport(events: arm.count, loss: arm.mean)))
+        }
+        _ = try connection.execute(
+            """
+            INSERT INTO freshet.decisions (pipeline, version, decision, decided_by, rule, reason, served_version, events, candidate, served)
+            SELECT $1, $2, $3, 'canary', $4, $5, $6, $7, $8, $9 FROM freshet.pipelines WHERE pipeline = $1 AND epoch = $10
+            """,
+            [
+                .text(pipeline), .int(Int64(trial.version)), .text(trial.kind.rawValue), trial.rule.map { .text($0.rawValue) } ?? .null,
+                trial.text.map { .text($0) } ?? .null, .int(Int64(trial.servedVersion)), .int(Int64(trial.comparison.count)),
+                try json(trial.comparison.second), try json(trial.comparison.first), .int(epoch),
+            ], timeout: Self.timeout)
+    }
+
     /// Whether the gate has held the newest version of the newest lineage that it judged.
     package func isHolding() throws -> Bool {
         let rows = try connection.query(
@@ -196,11 +214,11 @@ extension Store {
 
 /// Why a version was published or held. The JSON keys are an interface.
 public struct RecordedDecision: Sendable, Codable {
-    /// publish or hold.
+    /// publish, hold, or canary: it was put on trial.
     public var decision: String
-    /// `gate`, or who ordered it.
+    /// `gate`, `canary`, or who ordered it.
     public var by: String
-    /// The gate's rule that the version broke, or the command.
+    /// The gate's rule that the version broke, what its trial showed, or the command.
     public var rule: String?
     public var reason: String?
     public var servedVersion: UInt64?

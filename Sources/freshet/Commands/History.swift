@@ -106,8 +106,10 @@ struct ShowCommand: ParsableCommand {
 
 /// What was decided of a version, where it is worth a word: that the gate published it is not.
 private func decision(_ version: VersionSummary) -> String? {
-    guard let decision = version.decision, let by = version.decidedBy, let rule = version.rule else { return nil }
-    if by == "gate" { return "held: \(rule)" }
+    guard let decision = version.decision, let by = version.decidedBy else { return nil }
+    if decision == "canary" { return "on trial" }
+    guard let rule = version.rule else { return nil }
+    if by == "gate" || by == "canary" { return decision == "hold" ? "held: \(rule)" : nil }
     return "\(decision == "hold" ? "hold" : rule) by \(by.visible())"
 }
 

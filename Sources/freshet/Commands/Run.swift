@@ -137,6 +137,7 @@ func learnerMetrics(_ learners: [LearnerService]) -> String {
     family("publishing_stopped", .gauge, "1 while the newest versions do not reach the nodes: held by the gate or an operator, or another is pinned.") {
         $0.publishing != .newest || $0.heldBy != nil ? 1 : 0
     }
+    family("trial_version", .gauge, "The version that some nodes try; 0 between trials.") { Double($0.trialVersion) }
     family("publications_total", .counter, "Publications sent by this process.") { Double($0.publications) }
     family("publication_bytes_total", .counter, "Bytes of publications sent by this process.") { Double($0.publicationBytes) }
     family("snapshots_total", .counter, "Snapshots written by this process.") { Double($0.snapshots) }

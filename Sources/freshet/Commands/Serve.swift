@@ -43,7 +43,9 @@ func servedModel(_ definition: PipelineDefinition, logger: Logger) throws -> Ser
         name: definition.name, plan: definition.plan, layout: definition.layout, link: definition.link, meaning: definition.meaning,
         kafka: KafkaConfiguration(brokers: kafka.brokers, properties: kafka.properties) { level, text in
             if level <= 4 { logger.warning("\(text)", metadata: ["pipeline": "\(definition.name)"]) }
-        }, topic: try definition.publishTopic.get(), staleAfter: definition.staleAfter, logTopic: try definition.logTopic?.get())
+        }, topic: try definition.publishTopic.get(),
+        canaryTopic: definition.canary == nil ? nil : try definition.canaryTopic(), staleAfter: definition.staleAfter,
+        logTopic: try definition.logTopic?.get())
 }
 
 /// Writes what the node serves into the history, where the pipeline has a store. A database that is away is no trouble for serving.
