@@ -54,11 +54,13 @@ public final class Node: Service {
     ///   - port: 0 for a free one; `boundPort` tells which.
     ///   - onReport: called after swaps, at most once a second for a model, and when a trial begins or ends, with what is so then; on the thread
     ///     that follows the model, so it must not wait.
+    ///   - imageBytesMax: what the models' images may take in memory; more is refused with the sizes.
     ///   - drain: how long a node that was told to stop goes on answering while it says that it is not ready.
     ///   - now: what the age of images is measured by.
     public init(
         models: [ServedModel], name: String? = nil, host: String = "127.0.0.1", port: Int, onReport: @escaping @Sendable (NodeReport) -> Void = { _ in },
-        limits: HTTPLimits = HTTPLimits(), drain: Duration = .zero, now: @escaping @Sendable () -> ContinuousClock.Instant = { .now }, logger: Logger
+        limits: HTTPLimits = HTTPLimits(), imageBytesMax: Int? = nil, drain: Duration = .zero,
+        now: @escaping @Sendable () -> ContinuousClock.Instant = { .now }, logger: Logger
     ) throws {
         guard !models.isEmpty else { throw ServingError("a node needs a model to serve: name a pipeline") }
         self.models = models.map(\.name)
@@ -68,6 +70,7 @@ public final class Node: Service {
             }
         }
         guard Set(self.models).count == models.count else { throw ServingError("two of the pipelines have the same name: rename one") }
+        if let imageBytesMax { try ServedModel.check(models, bytesMax: imageBytesMax) }
         for model in models { try model.kafka.validate(reserved: KafkaConsumer.reservedProperties) }
         hosts = try models.map { model in
             let log = try model.logTopic.map { try PredictionLog($0, model: model.name, kafka: model.kafka, logger: logger) }

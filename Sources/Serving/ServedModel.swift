@@ -39,6 +39,29 @@ public struct ServedModel: Sendable {
         self.logTopic = logTopic
     }
 
+    /// One image in memory: the blocks with two bits each, the moments and the mixture.
+    private var imageBytes: Int {
+        layout.blockCount * Block.byteCount + layout.blockCount / 4 + layout.scaledCount * MemoryLayout<Moment>.stride + layout.mixtureCount * 4
+    }
+    /// The served image and the spare, and where there are trials the one on trial.
+    private var images: Int { canaryTopic == nil ? 2 : 3 }
+
+    /// Throws, with all sizes, if the models' images together take more than so many bytes. While a whole image is loaded, its publication comes on top.
+    static func check(_ models: [ServedModel], bytesMax: Int) throws {
+        let sizes = models.map { $0.imageBytes * $0.images }
+        guard sizes.reduce(0, +) > bytesMax else { return }
+        func megabytes(_ bytes: Int) -> String { "\((Double(bytes) / 104_857.6).rounded(.up) / 10) MB" }
+        var taken = 0
+        let list = zip(models, sizes).map { model, size in
+            taken += size
+            let trial = model.canaryTopic == nil ? "" : ", one of them for a version on trial"
+            return "\(model.name)\(taken > bytesMax ? ", which does not fit," : "") takes \(megabytes(size)) (\(model.images) images of \(megabytes(model.imageBytes))\(trial))"
+        }
+        throw ServingError(
+            "the models' images take \(megabytes(taken)), more than the limit of \(megabytes(bytesMax)): \(list.joined(separator: "; ")). "
+                + "Serve fewer models on this node, or raise the limit")
+    }
+
     /// The numbers of a prediction.
     var outputs: Int { link == .softmax ? layout.outputs : 1 }
 }

@@ -257,6 +257,20 @@ import Testing
         }
     }
 
+    /// Protects: a node that would not have the memory for its models does not start, and says how much each takes.
+    @Test func memory() throws {
+        let kafka = try TestKafka()
+        defer { kafka.close() }
+        // 17,477 blocks of 60 weights are 64.25 bytes each: 1.07 MB an image.
+        let layout = ImageLayout(bits: 20)
+        let models = [kafka.model("a", layout: layout), kafka.model("b", layout: layout, canaryTopic: "b.canary"), kafka.model("c", layout: layout)]
+        _ = try Node(models: models, port: 0, imageBytesMax: 8 << 20, logger: quiet)
+        let error = #expect(throws: ServingError.self) { try Node(models: models, port: 0, imageBytesMax: 6 << 20, logger: quiet) }
+        #expect(error?.description == "the models' images take 7.5 MB, more than the limit of 6.0 MB: a takes 2.2 MB (2 images of 1.1 MB); "
+            + "b takes 3.3 MB (3 images of 1.1 MB, one of them for a version on trial); c, which does not fit, takes 2.2 MB (2 images of 1.1 MB). "
+            + "Serve fewer models on this node, or raise the limit")
+    }
+
     @Test("the learner's status pages")
     func statusServer() async throws {
         let problems = Mutex<[String]>(["no lease"])

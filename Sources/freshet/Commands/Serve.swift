@@ -8,6 +8,8 @@ import Serving
 import Synchronization
 
 struct ServeCommand: AsyncParsableCommand {
+    private static let memoryMegabytesMax = 1 << 30
+
     static let configuration = CommandConfiguration(
         commandName: "serve", abstract: "A serving node: follows the learners' publications and answers predictions over HTTP.")
 
@@ -18,10 +20,14 @@ struct ServeCommand: AsyncParsableCommand {
         help: ArgumentHelp("When told to stop, how long to go on answering while /readyz says no: what a load balancer needs to notice.", valueName: "seconds"))
     var drain = 0.0
     @Option(help: "What the node is called in the history; its host and port if it is not given.") var name: String?
+    @Option(
+        help: ArgumentHelp("What the models' images may take in memory: two of each model, and one more where versions are tried. Models that do not fit are refused.", valueName: "MB"))
+    var memoryMb: Int?
     @OptionGroup var log: LogOptions
 
     func validate() throws {
         guard (0...3600).contains(drain) else { throw ValidationError("--drain is from 0 to 3600 seconds") }
+        guard (1...Self.memoryMegabytesMax).contains(memoryMb ?? 1) else { throw ValidationError("--memory-mb is from 1 to \(Self.memoryMegabytesMax)") }
     }
 
     func run() async throws {
@@ -30,7 +36,7 @@ struct ServeCommand: AsyncParsableCommand {
         let reporter = NodeReporter(definitions, logger: logger)
         let node = try Node(
             models: try definitions.map { try servedModel($0, logger: logger) }, name: name, host: http.host, port: http.port,
-            onReport: { reporter.report($0) }, drain: .seconds(drain), logger: logger)
+            onReport: { reporter.report($0) }, imageBytesMax: memoryMb.map { $0 << 20 }, drain: .seconds(drain), logger: logger)
         let services: [any Service] = [node, reporter, AddressNote(logger: logger) { try await node.boundPort() }]
         try await runUntilSignal(services, logger: logger)
     }
