@@ -21,9 +21,10 @@ build: deps
 
 test: deps peers
 	$(BUILD) --build-tests
-# One test at a time where threads wait for servers: on two cores they would starve the asynchronous ones.
-	swift test -c release --skip-build --no-parallel --skip IntegrationTests
-	swift test -c release --skip-build --filter IntegrationTests
+# One test at a time where threads wait for servers: on two cores they would starve the asynchronous ones. Half an hour is ten times what either takes:
+# what hangs is ended, and fails.
+	timeout --foreground 30m swift test -c release --skip-build --no-parallel --skip IntegrationTests
+	timeout --foreground 30m swift test -c release --skip-build --filter IntegrationTests
 
 bench: build
 	$(BUILD) --product freshet-bench

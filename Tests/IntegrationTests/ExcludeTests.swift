@@ -106,6 +106,32 @@ extension Integration {
             }
         }
 
+        /// Protects: `rollback V --learn` gives the very image of V, over all partitions, and learning goes on from it.
+        @Test func learnsAgainFromAVersion() async throws {
+            try await Loop.with(.clicks, partitions: 3, replacing: Self.small) { loop in
+                let learner = try loop.learner()
+                func feed(_ events: Int, seed: Int, upTo total: Int) async throws {
+                    try await loop.freshet("feed", loop.file, try loop.write(try await loop.clicks(events, seed: seed), to: "part.jsonl"))
+                    try await loop.untilRecorded(total, by: learner)
+                }
+                try await feed(6000, seed: 11, upTo: 6000)
+                let good = try await loop.json("show", loop.file)
+                let version = try #require(good["version"].int)
+                try await feed(3000, seed: 12, upTo: 9000)
+                let result = try await loop.json("rollback", loop.file, "\(version)", "--learn", "--reason", "a bad campaign")
+                #expect(result["state"].string == "done" && result["image_hash"].string == good["image_hash"].string, "\(result)")
+                let made = try await loop.json("show", loop.file, "\(result["version"].int ?? 0)")
+                #expect(made["metrics"]["total"]["events"].int == 6000)
+                #expect(try await loop.freshet("show", loop.file, "\(result["version"].int ?? 0)").contains("rollback to version \(version): a bad campaign"))
+                try await feed(1000, seed: 13, upTo: 0)
+                try await until("the newest have learned 7,000 events") { try await loop.json("show", loop.file)["metrics"]["total"]["events"].int == 7000 }
+                let refusal = try await loop.freshet("rollback", loop.file, "\(version + 1)", "--learn", status: 1)
+                #expect(refusal.contains("did not come from version \(version + 1)"), "\(refusal)")
+                #expect(try await learner.terminate() == 0)
+                #expect(try await loop.json("verify", loop.file)["equal"].bool == true)
+            }
+        }
+
         /// Protects: a learner killed at any moment of the rebuilding leaves the old head or the new one, and the request is done once.
         @Test func killedWhileItRebuilds() async throws {
             var random = SeededGenerator(UInt64.random(in: 0..<1_000_000))

@@ -8,6 +8,8 @@ extension Store {
     private static let pageRows = 5000
     /// A gate may hold for so long before it is told as a problem.
     private static let holdSeconds = 60.0
+    /// A trial may last so long before it is told as a problem.
+    private static let trialSeconds = 3600.0
 
     /// The lease, the newest version and snapshot, the nodes, and how large the tables are. Nil if the pipeline has no version.
     func examine(_ definition: PipelineDefinition, _ diagnosis: inout Diagnosis) throws -> HistoryFacts? {
@@ -105,6 +107,7 @@ extension Store {
                 "publishing", .warn,
                 "\(what) for \(age(try order.double("age"))), by \(try order.string("requested_by"))\(reason.isEmpty ? "" : ": \(reason)")", remedy: promote)
         }
+        if let canary = definition.canary { try examineTrial(canary, promote, &diagnosis) }
         let held = try connection.query(
             """
             SELECT count(*) AS count, (array_agg(rule ORDER BY id DESC))[1] AS rule,
@@ -119,6 +122,26 @@ extension Store {
         diagnosis.add(
             "publishing", .warn, text,
             remedy: "look at the stream (`freshet show \(definition.file)` has the figures): `freshet exclude` takes wrong events out, `\(promote)` publishes all the same")
+    }
+
+    private func examineTrial(_ canary: PipelineDefinition.Canary, _ promote: String, _ diagnosis: inout Diagnosis) throws {
+        let nodes = try servingNodes().count
+        let newest = try connection.query(
+            """
+            SELECT version, decision, extract(epoch FROM clock_timestamp() - decided_at)::double precision AS age
+            FROM freshet.decisions WHERE pipeline = $1 AND decided_by = 'canary' ORDER BY id DESC LIMIT 1
+            """, [.text(pipeline)], timeout: Self.timeout
+        ).first
+        if let newest, try newest.string("decision") == "canary" {
+            let seconds = try newest.double("age")
+            let text = "version \(try newest.int("version")) is on trial for \(age(seconds))"
+            if seconds <= Self.trialSeconds { return diagnosis.add("trial", .ok, text) }
+            diagnosis.add("trial", .warn, text, remedy: "do outcomes come back, and name the version that predicted (`source.served_by`)? `\(promote)` ends the trial")
+        } else if nodes <= canary.nodes {
+            diagnosis.add(
+                "trial", .warn, "a trial takes \(canary.nodes + 1) nodes or more, and \(nodes) report: versions wait",
+                remedy: "start nodes (`freshet serve`), or `\(promote)` publishes the newest to all")
+        }
     }
 
     private func examineNodes(_ diagnosis: inout Diagnosis) throws {

@@ -32,6 +32,29 @@ extension Store {
         return try row.int("id")
     }
 
+    /// Asks for several, which belong together; returns their numbers.
+    public func request(_ exclusions: [Exclusion]) throws -> [Int64] {
+        try connection.transaction(timeout: Self.timeout) { _ in try exclusions.map { try request($0) } }
+    }
+
+    /// What takes out of the lineage all that was learned since a version of it: learning then goes on from that version at the present position.
+    /// - Throws: `StoreError` where the newest version did not come from that one.
+    public func exclusions(since version: UInt64, by: String, reason: String) throws -> [Exclusion] {
+        let newest = try newestVersion()
+        guard let there = try self.version(version), let head = try self.version(newest) else { throw StoreError(.missing, try whyMissing(version)) }
+        guard try chain(to: newest).contains(version), there.incarnation == head.incarnation else {
+            throw StoreError(
+                .missing, "version \(newest) did not come from version \(version): its lineage, or the topic, is another; `rollback \(version)` without --learn publishes it")
+        }
+        return head.positions.compactMap { position in
+            let first = there.positions.first { $0.partition == position.partition }?.offset ?? 0
+            guard first < position.offset else { return nil }
+            return Exclusion(
+                partition: position.partition, first: first, next: position.offset, by: by,
+                reason: "rollback to version \(version)" + (reason.isEmpty ? "" : ": \(reason)"), incarnation: head.incarnation)
+        }
+    }
+
     /// What became of a request.
     public func state(ofRequest id: Int64) throws -> RequestState {
         let rows = try connection.query(

@@ -49,6 +49,28 @@ struct OrderOptions: ParsableArguments {
         }
     }
 
+    /// Learning goes on from a version: what was learned since is taken out of the lineage.
+    func learn(from version: UInt64) throws {
+        let definition = try loadPipeline(pipeline)
+        try askingHistory(of: pipeline) {
+            let store = try requestStore(definition)
+            defer { store.close() }
+            let requests = try store.request(try store.exclusions(since: version, by: whoAsks(), reason: reason))
+            guard let last = requests.last else { throw Failure("nothing was learned since version \(version)") }
+            var result = Result(request: last)
+            for request in wait ? requests : [] {
+                let stays = "a learner acts on it (`freshet run \(pipeline)`), or `freshet exclude \(pipeline) --withdraw \(request)` takes it back"
+                try RequestWait(request: request, definition: definition, seconds: timeout, stays: stays).run {
+                    result.request = request
+                    return try isAnswered($0, &result)
+                }
+            }
+            if output.json { return try Output.json(result) }
+            guard let made = result.version else { return Output.line("\(requests.count) requests wait for the learner, up to \(last)") }
+            Output.line("version \(made) has learned what version \(version) had, and the learner goes on from there; image \(result.imageHash?.prefix(12) ?? "")")
+        }
+    }
+
     private func isAnswered(_ store: Store, _ result: inout Result) throws -> Bool {
         switch try store.state(ofRequest: result.request) {
         case .waiting: return false
@@ -100,12 +122,22 @@ struct RollbackCommand: ParsableCommand {
         discussion: """
             Without a version: the newest published one that is older than the one published last. The learner takes the image from the version's snapshot or \
             rebuilds it from the log beside its learning; `freshet doctor` says which versions it can. It stays so when the learner is started again.
+            With --learn nothing is pinned: what was learned since the version is taken out of the lineage, as by `freshet exclude`, and learning goes on from \
+            the version at the present position.
             """)
 
     @OptionGroup var order: OrderOptions
     @Argument(help: "The version.") var version: UInt64?
+    @Flag(help: "Learning goes on from the version, too.") var learn = false
 
-    func run() throws { try order.order(.rollback, version: version) }
+    func validate() throws {
+        if learn, version == nil { throw ValidationError("--learn needs the version that learning is to go on from.") }
+    }
+
+    func run() throws {
+        if learn, let version { return try order.learn(from: version) }
+        try order.order(.rollback, version: version)
+    }
 }
 
 struct PinCommand: ParsableCommand {
