@@ -49,16 +49,18 @@ public struct ServedModel: Sendable {
     /// Throws, with all sizes, if the models' images together take more than so many bytes. While a whole image is loaded, its publication comes on top.
     static func check(_ models: [ServedModel], bytesMax: Int) throws {
         let sizes = models.map { $0.imageBytes * $0.images }
-        guard sizes.reduce(0, +) > bytesMax else { return }
+        let total = sizes.reduce(0, +)
+        guard total > bytesMax else { return }
         func megabytes(_ bytes: Int) -> String { "\((Double(bytes) / 104_857.6).rounded(.up) / 10) MB" }
         var taken = 0
         let list = zip(models, sizes).map { model, size in
-            taken += size
+            let fits = taken + size <= bytesMax
+            if fits { taken += size }
             let trial = model.canaryTopic == nil ? "" : ", one of them for a version on trial"
-            return "\(model.name)\(taken > bytesMax ? ", which does not fit," : "") takes \(megabytes(size)) (\(model.images) images of \(megabytes(model.imageBytes))\(trial))"
+            return "\(model.name)\(fits ? "" : ", which does not fit,") takes \(megabytes(size)) (\(model.images) images of \(megabytes(model.imageBytes))\(trial))"
         }
         throw ServingError(
-            "the models' images take \(megabytes(taken)), more than the limit of \(megabytes(bytesMax)): \(list.joined(separator: "; ")). "
+            "the models' images take \(megabytes(total)), more than the limit of \(megabytes(bytesMax)): \(list.joined(separator: "; ")). "
                 + "Serve fewer models on this node, or raise the limit")
     }
 
