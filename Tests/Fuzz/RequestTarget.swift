@@ -25,11 +25,15 @@ struct RequestTarget: FuzzTarget {
         let batch = ExampleBatch()
         let body = UnsafeRawBufferPointer(rebasing: input[1...])
         var instances = 0
+        var end: UInt = 0
         let verdict = ReferenceJSON.verdict(Array(body), depthMaximum: EventDecoder.depthMaximum)
         do {
             let count = try splitInstances(body, maximum: 16) { instance in
                 instances += 1
-                check(instance.count > 0 && instance.baseAddress.map { $0 >= body.baseAddress ?? $0 } ?? false, "an instance outside the request")
+                // They are parts of one copy of the body, one behind the other.
+                let start = instance.baseAddress.map { UInt(bitPattern: $0) } ?? 0
+                check(instance.count > 0 && start >= end, "an instance over another")
+                end = start + UInt(instance.count)
                 let verdict = ReferenceJSON.verdict(Array(instance), depthMaximum: EventDecoder.depthMaximum)
                 check(verdict != .malformed, "an instance that is not JSON")
                 decoder.decode(instance, offset: 0, requireLabel: false, into: batch)
