@@ -31,6 +31,7 @@ struct DemoCommand: AsyncParsableCommand {
         let parts = DemoParts()
         let interruption = Task {
             await untilSignal()
+            guard !Task.isCancelled else { return }
             Output.note("\nstopping")
             parts.stop()
             Foundation.exit(130)
