@@ -69,15 +69,16 @@ public final class LearnerService: Sendable {
         defer { statusBox.with { $0.phase = .stopped } }
         let clock = surroundings.clock
         var hasRecorded = false
+        var hasConnected = false
         var troubleSince: (time: Duration, version: UInt64)?
         while !isStopping {
             do {
-                guard let lease = try waitForLease() else { return }
+                guard let lease = try waitForLease(&hasConnected) else { return }
                 hasRecorded = try lease.hasVersions()
                 return try lead(lease)
             } catch let over as TermOver where !over.isTrouble {
                 logger.info("\(over); beginning again")
-            } catch where (hasRecorded || status.recordedVersion > 0) && !isStopping && Self.passes(error) {
+            } catch where (hasRecorded || status.recordedVersion > 0 || hasConnected && error is PostgresError) && !isStopping && Self.passes(error) {
                 let version = status.recordedVersion
                 if troubleSince?.version != version { troubleSince = (clock.now, version) }
                 guard let since = troubleSince?.time, clock.now - since < definition.outageMaximum else { throw error }
@@ -113,14 +114,17 @@ public final class LearnerService: Sendable {
     }
 
     /// Nil when it was stopped. Waiting outlives an outage of the database; the first connection must succeed.
-    private func waitForLease() throws -> Lease? {
+    private func waitForLease(_ hasConnected: inout Bool) throws -> Lease? {
         let url = try definition.postgresURL()
         func connect() throws -> Store { try Store(url: url, pipeline: definition.name, purpose: "lease") }
         var store = try connect()
-        try store.register(definition)
+        hasConnected = true
+        var isRegistered = false
         while !isStopping {
             do {
                 if store.connection.isBroken { store = try connect() }
+                if !isRegistered { try store.register(definition) }
+                isRegistered = true
                 if let lease = try Lease.acquire(store, holder: holder) { return lease }
                 // Nobody wants the model thrown away at whatever time the leader dies.
                 guard !beginsLineage.load(ordering: .relaxed) else {

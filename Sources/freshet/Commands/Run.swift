@@ -40,9 +40,7 @@ struct RunCommand: AsyncParsableCommand {
             if migrate {
                 _ = try freshet.migrate(url: url)
             } else {
-                let connection = try PostgresConnection.connect(url, applicationName: "freshet run", timeout: .seconds(10))
-                defer { connection.close() }
-                guard try Migrator.pending(connection, Bundled.migrations, schema: "freshet").isEmpty else {
+                guard try hasTables(url) else {
                     throw Failure("the database's tables are missing or older than the program: `freshet migrate \(pipelines[0])`, or `run --migrate`")
                 }
             }
@@ -62,6 +60,22 @@ struct RunCommand: AsyncParsableCommand {
             })
         let services: [any Service] = learners + [status, AddressNote(logger: logger) { try await status.boundPort() }]
         try await runUntilSignal(services, logger: logger)
+    }
+}
+
+/// Whether the database's tables are those of this program. An address may be wrong, and that is told at once; a server that was there and
+/// has gone is asked again for a while.
+private func hasTables(_ url: String) throws -> Bool {
+    var connection = try PostgresConnection.connect(url, applicationName: "freshet run", timeout: .seconds(10))
+    defer { connection.close() }
+    let deadline = ContinuousClock.now + .seconds(60)
+    while true {
+        do {
+            if connection.isBroken { connection = try PostgresConnection.connect(url, applicationName: "freshet run", timeout: .seconds(10)) }
+            return try Migrator.pending(connection, Bundled.migrations, schema: "freshet").isEmpty
+        } catch let error as PostgresError where error.isOutage && ContinuousClock.now < deadline {
+            Thread.sleep(forTimeInterval: 1)
+        }
     }
 }
 
