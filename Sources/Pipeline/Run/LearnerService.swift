@@ -62,7 +62,7 @@ public final class LearnerService: Sendable {
 
     /// Waits for the lease, recovers, and learns until `stop`. After an outage of the database or the brokers it begins again, for as long
     /// as the pipeline's `store.outage_seconds` allow without a new version. Where nothing was ever recorded, an address may be wrong: that is
-    /// told at once.
+    /// told at once, but of a database that was there.
     ///
     /// - Throws: what it could not go on after.
     public func run() throws {
