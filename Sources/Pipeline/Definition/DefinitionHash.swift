@@ -45,7 +45,7 @@ struct DefinitionHash {
 
     /// The time is in it because an event whose time is of the wrong type is not learned.
     func learning(
-        deduplicateLast: Int?, schema: [UInt8]?, monitor: PipelineDefinition.Monitor
+        deduplicateLast: Int?, schema: [UInt8]?, monitor: PipelineDefinition.Monitor, onDrift: PipelineDefinition.OnDrift
     ) -> String {
         var lines = ["learning 1"] + shared
         if let label = plan.label { lines.append("label \(Self.canonical(label.kind)) \(quotedJSON(label.field))") }
@@ -68,6 +68,7 @@ struct DefinitionHash {
             case .adwin(let delta): lines.append("adwin \(Self.exact(delta))")
             }
         }
+        lines += onDrift.canonical
         return Self.hex(lines)
     }
 

@@ -17,6 +17,7 @@ public struct PipelineDefinition: Sendable {
     public let model: Model
     public let learn: Learn
     public let monitor: Monitor
+    public let onDrift: OnDrift
     public let version: Version
     /// The time between snapshots.
     public let snapshotSeconds: Double
@@ -47,6 +48,9 @@ public struct PipelineDefinition: Sendable {
     public let staleAfter: Duration?
     /// Where nodes log their predictions; nil: nowhere.
     public let logTopic: DeferredText?
+    /// Where notices of drifts are sent: a URL that takes POST requests, and a topic.
+    let driftWebhook: DeferredText?
+    let driftTopic: DeferredText?
 
     let store: DeferredText?
 
