@@ -117,7 +117,7 @@ struct Adaptation {
         learner.setRateFactor(events < raisedUntil ? Float(raise.factor) : 1)
     }
 
-    mutating func encode(into writer: inout ByteWriter) {
+    func encode(into writer: inout ByteWriter) {
         writer.append(UInt8(isDue ? 1 : 0))
         writer.append(raisedUntil)
     }

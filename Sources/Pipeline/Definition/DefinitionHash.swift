@@ -64,9 +64,7 @@ struct DefinitionHash {
         if stochastic { lines.append("rounding stochastic") }
         lines.append("window \(monitor.window)")
         for detector in monitor.detectors {
-            switch detector {
-            case .adwin(let delta): lines.append("adwin \(Self.exact(delta))")
-            }
+            lines.append("adwin \(Self.exact(detector.values[0]))")
         }
         lines += onDrift.canonical
         return Self.hex(lines)

@@ -47,7 +47,7 @@ extension DefinitionReader {
         return parts
     }
 
-    private func check(_ section: DefinitionSection, _ rules: PipelineDefinition.OnDrift, _ optimizer: PipelineDefinition.Optimizer.Kind) {
+    private func check(_ section: DefinitionSection, _ rules: PipelineDefinition.OnDrift, _ optimizer: PipelineDefinition.Learn.Optimizer.Kind) {
         func refuse(_ key: String, _ why: String) {
             log.add(section.node(key)?.position ?? section.position, "on_drift.\(key) does nothing for optimizer \(optimizer.rawValue), \(why)")
         }

@@ -1,5 +1,6 @@
 // From the tree to the definition: each key to its type, range and default. What goes together with what is checked in DefinitionFeatures.
 
+import Drift
 import Foundation
 import Model
 import Records
@@ -126,18 +127,16 @@ struct DefinitionReader {
 
     // MARK: - monitor, version
 
-    private enum DetectorKind: String, CaseIterable { case adwin }
-
     private func readMonitor(_ file: DefinitionSection) -> PipelineDefinition.Monitor? {
         guard let section = optional(file, "monitor", example: "{window: 10000, detectors: [{kind: adwin}]}") else { return nil }
         let window = section.integer("window", default: 10_000, in: PipelineDefinition.Monitor.windowRange)
-        var detectors: [PipelineDefinition.Monitor.Detector] = [.adwin(delta: 0.002)]
+        var detectors = [DetectorDefinition(.adwin)]
         if section.node("detectors") != nil {
             detectors = section.sections("detectors", example: "{kind: adwin}")?.compactMap {
                 let kind = $0.choice("kind", as: DetectorKind.self)
                 let delta = $0.number("delta", default: 0.002, in: PipelineDefinition.Monitor.deltaRange)
                 guard kind != nil, let delta else { return nil }
-                return .adwin(delta: delta)
+                return DetectorDefinition(.adwin, ["delta": delta])
             } ?? []
         }
         let reference = readReference(section)

@@ -2,6 +2,7 @@
 // number is in its range, and the two hashes depend only on what gives learned state, or an image, its meaning; not on how the file is
 // laid out, where it lies, or where it connects to.
 
+import Drift
 import Foundation
 import Learner
 import Model
@@ -147,10 +148,6 @@ public struct PipelineDefinition: Sendable {
     }
 
     public struct Monitor: Sendable, Equatable {
-        public enum Detector: Sendable, Equatable {
-            /// `delta`: the probability of a false alarm.
-            case adwin(delta: Double)
-        }
         /// The version that the learner's metrics are compared with.
         public enum Reference: Sendable, Equatable {
             /// Whichever is being served.
@@ -160,7 +157,7 @@ public struct PipelineDefinition: Sendable {
 
         /// The number of events that the windowed metrics are over.
         public let window: Int
-        public let detectors: [Detector]
+        public let detectors: [DetectorDefinition]
         public let reference: Reference
 
         static let windowRange = 10...10_000_000
