@@ -100,7 +100,7 @@ struct Monitor {
     private func event(_ kind: DriftEvent.Kind, _ detector: String, _ alarm: DriftEstimate?) -> DriftEvent {
         let now = metrics.recent.report
         return DriftEvent(
-            kind: kind, detector: detector, partition: 0, offset: 0, statistic: alarm?.statistic, threshold: alarm?.threshold,
+            kind: kind, detector: detector, partition: 0, offset: 0, statistic: nil, threshold: nil,
             errorBefore: alarm?.meanBefore ?? 0, errorAfter: alarm?.meanAfter ?? 0, eventsBefore: alarm?.widthBefore ?? 0,
             eventsAfter: alarm?.widthAfter ?? 0, before: previous, after: now, reference: reference)
     }

@@ -130,13 +130,13 @@ struct DefinitionReader {
     private func readMonitor(_ file: DefinitionSection) -> PipelineDefinition.Monitor? {
         guard let section = optional(file, "monitor", example: "{window: 10000, detectors: [{kind: adwin}]}") else { return nil }
         let window = section.integer("window", default: 10_000, in: PipelineDefinition.Monitor.windowRange)
-        var detectors = [DetectorDefinition(.adwin)]
+        var detectors = (try? [DetectorDefinition(.adwin)]) ?? []
         if section.node("detectors") != nil {
             detectors = section.sections("detectors", example: "{kind: adwin}")?.compactMap {
                 let kind = $0.choice("kind", as: DetectorKind.self)
                 let delta = $0.number("delta", default: 0.002, in: PipelineDefinition.Monitor.deltaRange)
                 guard kind != nil, let delta else { return nil }
-                return DetectorDefinition(.adwin, ["delta": delta])
+                return try? DetectorDefinition(.adwin, ["delta": delta])
             } ?? []
         }
         let reference = readReference(section)

@@ -16,7 +16,7 @@ struct DetectCommand: ParsableCommand {
     private struct Result: Encodable { var drift: [Int], warning: [Int] }
 
     func run() throws {
-        var detector = try ADWIN(delta: delta)
+        var detector = try Detector(DetectorDefinition(.adwin, ["delta": delta]))
         var result = Result(drift: [], warning: [])
         var index = 0
         var line = 0
