@@ -7,10 +7,11 @@ import Model
 
 /// A detector fired. Keyed by the source position at which it did.
 public struct DriftEvent: Sendable, Equatable {
+    /// Its name in the pipeline file.
     public var detector: String
     public var partition: Int32
     public var offset: Int64
-    /// What the detector compared: the mean error (`ProgressiveMetrics.error`) before the change and after it, and over how many events each.
+    /// What the detector compared: the mean error (`ProgressiveMetrics.error`, or the share of wrong predictions: `DetectorKind.input`) before the change and after it, and over how many events each.
     public var errorBefore: Double
     public var errorAfter: Double
     public var eventsBefore: Int
@@ -24,7 +25,8 @@ public struct DriftEvent: Sendable, Equatable {
 struct Monitor {
     private(set) var metrics: ProgressiveMetrics
     private(set) var reference: Reference?
-    private var detectors: [ADWIN]
+    private var detectors: [Detector]
+    private let names: [String]
     /// The figures of the last window that was complete when the next began.
     private var previous: MetricReport?
     private let window: UInt64
@@ -34,11 +36,8 @@ struct Monitor {
         self.objective = objective
         metrics = ProgressiveMetrics(window: definition.window, objective: objective)
         window = UInt64(definition.window)
-        detectors = try definition.detectors.map { detector in
-            switch detector {
-            case .adwin(let delta): try ADWIN(delta: delta)
-            }
-        }
+        detectors = try definition.detectors.map { try Detector($0) }
+        names = definition.detectors.map(\.name)
     }
 
     mutating func apply(_ reference: Reference) { self.reference = reference }
@@ -49,11 +48,18 @@ struct Monitor {
         // The error's size, such as |label - probability|: it moves with every prediction, where the 0/1 error only sees those that cross 0.5.
         let error = metrics.error(of: score)
         var events: [DriftEvent] = []
-        for index in detectors.indices where detectors[index].update(error) == .drift {
-            guard let alarm = detectors[index].lastAlarm else { continue }
+        for index in detectors.indices {
+            let input = detectors[index].kind.input
+            let number: Double = switch input {
+            case .error: error
+            case .mistake: score.correct ? 0 : 1
+            case .success: score.correct ? 1 : 0
+            }
+            guard detectors[index].update(number) == .drift, var alarm = detectors[index].lastAlarm else { continue }
+            if input == .success { (alarm.meanBefore, alarm.meanAfter) = (1 - alarm.meanBefore, 1 - alarm.meanAfter) }
             events.append(
                 DriftEvent(
-                    detector: ADWIN.kind, partition: partition, offset: offset, errorBefore: alarm.meanBefore, errorAfter: alarm.meanAfter,
+                    detector: names[index], partition: partition, offset: offset, errorBefore: alarm.meanBefore, errorAfter: alarm.meanAfter,
                     eventsBefore: alarm.widthBefore, eventsAfter: alarm.widthAfter, before: previous, after: metrics.recent.report,
                     reference: reference))
         }
@@ -77,7 +83,7 @@ struct Monitor {
             let count = try reader.count(maximum: reader.remaining / 8)
             var state: [Double] = []
             for _ in 0..<count { state.append(try reader.double()) }
-            detectors[index] = try ADWIN(restoring: state)
+            detectors[index] = try Detector(detectors[index].kind, restoring: state)
         }
         let stored = try Entry.decodeJSON(Stored.self, try reader.string())
         (reference, previous) = (stored.reference, stored.previous)

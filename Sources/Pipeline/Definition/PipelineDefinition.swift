@@ -2,6 +2,7 @@
 // number is in its range, and the two hashes depend only on what gives learned state, or an image, its meaning; not on how the file is
 // laid out, where it lies, or where it connects to.
 
+import Drift
 import Foundation
 import Learner
 import Model
@@ -143,10 +144,6 @@ public struct PipelineDefinition: Sendable {
     }
 
     public struct Monitor: Sendable, Equatable {
-        public enum Detector: Sendable, Equatable {
-            /// `delta`: the probability of a false alarm.
-            case adwin(delta: Double)
-        }
         /// The version that the learner's metrics are compared with.
         public enum Reference: Sendable, Equatable {
             /// Whichever is being served.
@@ -156,11 +153,13 @@ public struct PipelineDefinition: Sendable {
 
         /// The number of events that the windowed metrics are over.
         public let window: Int
-        public let detectors: [Detector]
+        /// No two of one name.
+        public let detectors: [DetectorDefinition]
         public let reference: Reference
 
         static let windowRange = 10...10_000_000
-        static let deltaRange = 1e-12...0.5
+        /// Where a file says nothing of detectors.
+        static let standardDetectors = [DetectorDefinition(standard: .adwin)]
     }
 
     /// A version is made after so many events or so long, whichever comes first.
