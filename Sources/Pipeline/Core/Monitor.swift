@@ -85,7 +85,8 @@ struct Monitor {
             watches[index].memory.warnedAt = metrics.events
             events.append(event(.warning, watches[index].name, nil))
         case .drift:
-            guard let alarm = watches[index].detector.lastAlarm else { return }
+            guard var alarm = watches[index].detector.lastAlarm else { return }
+            if watches[index].detector.kind.input == .success { (alarm.meanBefore, alarm.meanAfter) = (1 - alarm.meanBefore, 1 - alarm.meanAfter) }
             var event = event(.drift, watches[index].name, alarm)
             event.actions = onDrift.actions(rising: event.isRising)
             events.append(event)
