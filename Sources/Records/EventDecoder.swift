@@ -54,6 +54,7 @@ public final class EventDecoder {
     let watched: UnsafeMutablePointer<EventPlan.WatchedSlot>
     let watchedCount: Int
     let slicesCount: Int
+    let sampleMask: UInt64
     private let watches: Bool
     private let refusesUnknown: Bool
     let timeUnit: TimeUnit?
@@ -103,6 +104,7 @@ public final class EventDecoder {
         watched = EventDecoder.copied(plan.observedSlots + plan.sliceSlots)
         watchedCount = plan.observedSlots.count
         slicesCount = plan.sliceSlots.count
+        sampleMask = UInt64(truncatingIfNeeded: max(plan.observing.every - 1, 0))
         watches = watchedCount + slicesCount > 0
         refusesUnknown = plan.strict || plan.schema?.additionalProperties == false
     }

@@ -109,7 +109,7 @@ public final class ExampleBatch {
     private var scaledStorage = GrowableBuffer<Scaled>()
     private var spanStorage = GrowableBuffer<DenseSpan>()
     private var denseStorage = GrowableBuffer<Float>()
-    private var observationStorage = GrowableBuffer<Observation>(capacity: 0)
+    private var observationStorage = GrowableBuffer<UInt64>(capacity: 0)
     private var observedStorage = GrowableBuffer<Observed>(capacity: 0)
     private var sliceStorage = GrowableBuffer<UInt64>(capacity: 0)
     private var slicesCount = 0
@@ -132,6 +132,7 @@ public final class ExampleBatch {
         observationStorage.deallocate()
         observedStorage.deallocate()
         sliceStorage.deallocate()
+        sliceTexts.deallocate()
     }
 
     /// The number of examples, refused ones included.
@@ -144,8 +145,8 @@ public final class ExampleBatch {
     /// The values of all dense vectors.
     public var dense: UnsafeMutableBufferPointer<Float> { denseStorage.elements }
 
-    /// The values of all observed events' fields.
-    public var observations: UnsafeMutableBufferPointer<Observation> { observationStorage.elements }
+    /// The values of all observed events' fields, as `Observation` says.
+    public var observations: UnsafeMutableBufferPointer<UInt64> { observationStorage.elements }
     /// The observed events, in the order of the examples; one may have been refused since.
     public var observed: UnsafeMutableBufferPointer<Observed> { observedStorage.elements }
     /// The hashes of an example's values of `Observing.slices`, in their order; 0 where there is none or none that a categorical feature could have. The
@@ -237,7 +238,7 @@ public final class ExampleBatch {
     }
 
     /// Room for so many observations, not yet counted.
-    func reserveObservations(_ count: Int) -> UnsafeMutablePointer<Observation> {
+    func reserveObservations(_ count: Int) -> UnsafeMutablePointer<UInt64> {
         observationStorage.reserve(count)
         return observationStorage.base + observationStorage.count
     }

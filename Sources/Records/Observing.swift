@@ -45,18 +45,15 @@ public struct ObservedField: Sendable, Equatable {
     public let kind: Kind
 }
 
-/// A field's value in an observed event. 8 bytes.
-public struct Observation: BitwiseCopyable, Sendable, Equatable {
-    /// Below bit 32 the bits of a Float, never -0, or the upper half of a category's hash; above it the field, counted in `EventPlan.observedFields`.
-    public var word: UInt64
-
-    public init(field: Int, number: Double) { self.init(field: field, bits: (Float(number) + 0).bitPattern) }
-
-    /// - Parameter category: the value's hash: its upper half begins with the index of its weight.
-    public init(field: Int, category: UInt64) { self.init(field: field, bits: UInt32(truncatingIfNeeded: category &>> 32)) }
-
+/// A field's value in an observed event, in one word. Below bit 32 are the bits of a Float, never -0, or the upper half of a category's hash, which begins
+/// with the index of its weight; from bit 32 on is the field, counted in `EventPlan.observedFields`.
+public enum Observation {
     @inline(__always)
-    private init(field: Int, bits: UInt32) { word = UInt64(truncatingIfNeeded: field) &<< 32 | UInt64(bits) }
+    public static func word(field: Int, number: Double) -> UInt64 { UInt64(truncatingIfNeeded: field) &<< 32 | UInt64((Float(number) + 0).bitPattern) }
+
+    /// - Parameter category: the value's hash.
+    @inline(__always)
+    public static func word(field: Int, category: UInt64) -> UInt64 { UInt64(truncatingIfNeeded: field) &<< 32 | category &>> 32 }
 }
 
 /// The observations of one event. Of a field that is missing or null there is none.
@@ -115,14 +112,14 @@ extension EventDecoder {
     /// Writes what is observed of the event that becomes the batch's next example.
     @inline(never)
     func observe(_ example: Example, _ batch: ExampleBatch) {
-        if plan.observing.every > 0, sampled(example) { writeObservations(batch) }
+        if watchedCount > 0, sampled(example) { writeObservations(batch) }
         if slicesCount > 0 { writeSlices(batch) }
     }
 
     @inline(__always)
     private func sampled(_ example: Example) -> Bool {
         let mixed = Mix.fold(example.bytesHash ^ Mix.p1, UInt64(bitPattern: example.offset) ^ Mix.p3)
-        return mixed & UInt64(truncatingIfNeeded: plan.observing.every &- 1) == 0
+        return mixed & sampleMask == 0
     }
 
     private func writeObservations(_ batch: ExampleBatch) {
@@ -133,10 +130,10 @@ extension EventDecoder {
             let slot = watched[field].slot
             guard fields[slot].present == 1 else { continue }
             switch readings[slot].use {
-            case .categorical: room[count] = Observation(field: field, category: fields[slot].hash)
-            case .numeric, .buckets: room[count] = Observation(field: field, number: values[slot].number)
-            case .dense: room[count] = Observation(field: field, number: norm(values[slot]))
-            default: room[count] = Observation(field: field, number: Double(values[slot].length))
+            case .categorical: room[count] = Observation.word(field: field, category: fields[slot].hash)
+            case .numeric, .buckets: room[count] = Observation.word(field: field, number: values[slot].number)
+            case .dense: room[count] = Observation.word(field: field, number: norm(values[slot]))
+            default: room[count] = Observation.word(field: field, number: Double(values[slot].length))
             }
             count += 1
         }
@@ -173,26 +170,32 @@ struct SliceTexts {
     // A value is looked up here before its text is kept: it may be kept again when another took its place, but is never forgotten.
     private static let recentCount = 256
 
-    private var recent: [UInt64] = []
+    private var recent: UnsafeMutablePointer<UInt64>?
     private var entries: [(hash: UInt64, end: Int)] = []
     private var bytes: [UInt8] = []
 
+    func deallocate() { recent?.deallocate() }
+
     mutating func removeAll() {
         guard !entries.isEmpty else { return }
-        recent.withUnsafeMutableBufferPointer { $0.update(repeating: 0) }
+        recent?.update(repeating: 0, count: Self.recentCount)
         entries.removeAll(keepingCapacity: true)
         bytes.removeAll(keepingCapacity: true)
     }
 
     @inline(__always)
     mutating func add(_ hash: UInt64, _ text: UnsafeRawBufferPointer) {
-        if recent.isEmpty { recent = Array(repeating: 0, count: Self.recentCount) }
         let place = Int(truncatingIfNeeded: hash) & (Self.recentCount - 1)
-        if recent[place] != hash { keep(hash, text, place) }
+        if recent?[place] != hash { keep(hash, text, place) }
     }
 
     @inline(never)
     private mutating func keep(_ hash: UInt64, _ text: UnsafeRawBufferPointer, _ place: Int) {
+        let recent = self.recent ?? .allocate(capacity: Self.recentCount)
+        if self.recent == nil {
+            recent.initialize(repeating: 0, count: Self.recentCount)
+            self.recent = recent
+        }
         recent[place] = hash
         var count = min(text.count, Self.bytesMaximum)
         // Not in the middle of a character.
