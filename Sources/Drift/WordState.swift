@@ -5,11 +5,13 @@ struct WordWriter {
 
     mutating func append(_ word: UInt32) { withUnsafeBytes(of: word.littleEndian) { bytes.append(contentsOf: $0) } }
 
-    /// A number as two words.
-    mutating func append(_ number: Double) {
-        append(UInt32(truncatingIfNeeded: number.bitPattern))
-        append(UInt32(truncatingIfNeeded: number.bitPattern >> 32))
+    mutating func append(_ double: UInt64) {
+        append(UInt32(truncatingIfNeeded: double))
+        append(UInt32(truncatingIfNeeded: double >> 32))
     }
+
+    /// A number as two words.
+    mutating func append(_ number: Double) { append(number.bitPattern) }
 }
 
 /// Reads such words in their order, and says which one is missing or cannot be.
@@ -33,10 +35,14 @@ struct WordReader {
         return count
     }
 
+    mutating func double(_ name: String) throws(DriftError) -> UInt64 {
+        let low = try next(name)
+        return UInt64(try next(name)) << 32 | UInt64(low)
+    }
+
     /// Two words that are a number, which must be finite.
     mutating func number(_ name: String) throws(DriftError) -> Double {
-        let (low, high) = (try next(name), try next(name))
-        let number = Double(bitPattern: UInt64(high) << 32 | UInt64(low))
+        let number = Double(bitPattern: try double(name))
         guard number.isFinite else { throw unusable("\(name) is \(number), but must be finite") }
         return number
     }
