@@ -46,6 +46,7 @@ let package = Package(
                 .embedInCode("../../schemas/click.schema.json"), .embedInCode("../../schemas/electricity.schema.json"),
                 .embedInCode("../../schemas/migrations/0001_history.sql"), .embedInCode("../../schemas/migrations/0002_lineages.sql"),
                 .embedInCode("../../schemas/migrations/0003_retention.sql"), .embedInCode("../../schemas/migrations/0004_publishing.sql"),
+                .embedInCode("../../schemas/migrations/0005_drift.sql"),
             ]
         ),
         .target(

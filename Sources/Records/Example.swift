@@ -200,6 +200,12 @@ public final class ExampleBatch {
         refusals.append(refusal)
     }
 
+    /// Takes refusals back, from the one of this index on: their examples count as good again.
+    public func takeBackRefusals(from first: Int) {
+        for index in 0..<count where Int(examples[index].refusal) >= first { examples[index].refusal = -1 }
+        refusals.removeLast(refusals.count - first)
+    }
+
     /// Appends features, scaled numbers and dense vectors, and then an example over them: for tests and generators.
     ///
     /// - Parameter dense: each with its ordinal among the plan's `denseFields` and as many values as that says.

@@ -52,6 +52,11 @@ extension StateMachine {
         if let now = next.source.deduplicate, definition.source.deduplicate?.field == now.field {
             machine.deduplicator = deduplicator?.limited(to: now.last)
         }
+        if definition.onDrift.canonical == next.onDrift.canonical {
+            // A challenger is given up: what it has learned is in no snapshot.
+            try Self.carry({ adaptation.encode(into: &$0) }, { try machine.adaptation.restore(from: &$0) })
+            machine.adaptation.setRate(at: learned + refused, machine.learner)
+        }
         (machine.version, machine.lineage, machine.learned, machine.refused) = (version, lineage, learned, refused)
         (machine.positions, machine.tails, machine.incarnation, machine.exclusions) = (positions, tails, incarnation, exclusions)
         (machine.input, machine.trace, machine.unknownFields) = (input, trace, unknownFields)

@@ -45,7 +45,7 @@ struct DefinitionHash {
 
     /// The time is in it because an event whose time is of the wrong type is not learned.
     func learning(
-        deduplicateLast: Int?, schema: [UInt8]?, monitor: PipelineDefinition.Monitor
+        deduplicateLast: Int?, schema: [UInt8]?, monitor: PipelineDefinition.Monitor, onDrift: PipelineDefinition.OnDrift
     ) -> String {
         var lines = ["learning 1"] + shared
         if let label = plan.label { lines.append("label \(Self.canonical(label.kind)) \(quotedJSON(label.field))") }
@@ -64,10 +64,9 @@ struct DefinitionHash {
         if stochastic { lines.append("rounding stochastic") }
         lines.append("window \(monitor.window)")
         for detector in monitor.detectors {
-            switch detector {
-            case .adwin(let delta): lines.append("adwin \(Self.exact(delta))")
-            }
+            lines.append("adwin \(Self.exact(detector.values[0]))")
         }
+        lines += onDrift.canonical
         return Self.hex(lines)
     }
 

@@ -6,7 +6,7 @@ import Foundation
 package struct DefinitionSection {
     /// The keys of each map, by its path; `[]` is an element of a list. schemas/pipeline.schema.json says the same.
     package static let knownKeys: [String: [String]] = [
-        "": ["pipeline", "source", "features", "model", "learn", "monitor", "version", "snapshot", "keep", "publish", "serve", "dead_letters", "store", "tests"],
+        "": ["pipeline", "source", "features", "model", "learn", "monitor", "on_drift", "version", "snapshot", "keep", "publish", "serve", "dead_letters", "store", "tests"],
         "source": ["kafka", "format", "schema", "start", "on_gap", "label", "time", "deduplicate", "served_by", "strict", "weight"],
         "source.kafka": ["brokers", "topic", "properties"],
         "source.label": ["field", "kind", "classes"],
@@ -21,6 +21,10 @@ package struct DefinitionSection {
         "learn.schedule": ["kind", "warm_up_events", "initial_events", "power", "length_events", "end", "half_life_events", "every_events", "factor"],
         "monitor": ["window", "detectors", "reference"],
         "monitor.detectors[]": ["kind", "delta"],
+        "on_drift": ["snapshot", "raise_rate", "reset_optimizer", "widen_auto", "rollback", "challenger", "notify"],
+        "on_drift.raise_rate": ["factor", "events"],
+        "on_drift.challenger": ["events", "confidence"],
+        "on_drift.notify": ["webhook", "topic"],
         "version": ["events", "seconds"],
         "snapshot": ["seconds"],
         "keep": ["snapshots", "days"],

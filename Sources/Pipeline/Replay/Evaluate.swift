@@ -69,7 +69,7 @@ public func evaluate(
         batch.removeAll()
         try machine.checkDivergence()
         // Nothing is recorded here, so what is pending need not be kept.
-        if machine.pendingEvents >= 1 << 20 { driftEvents += machine.cut().driftEvents.count }
+        if machine.pendingEvents >= 1 << 20 { driftEvents += machine.cut().driftEvents.count { $0.kind == .drift } }
     }
     while let event = try reader.next() {
         decoder.decode(event, offset: offset, into: batch)
@@ -81,7 +81,7 @@ public func evaluate(
     }
     try learn()
     let sealed = machine.cut()
-    driftEvents += sealed.driftEvents.count
+    driftEvents += sealed.driftEvents.count { $0.kind == .drift }
     let seconds = (ContinuousClock.now - began) / .seconds(1)
     let total = sealed.metrics.total
     return Evaluation(
