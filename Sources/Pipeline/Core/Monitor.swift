@@ -4,6 +4,7 @@
 import Drift
 import Learner
 import Model
+import Records
 
 struct Monitor {
     private(set) var metrics: ProgressiveMetrics

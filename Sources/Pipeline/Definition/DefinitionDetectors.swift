@@ -11,10 +11,16 @@ extension DefinitionSection {
 
 extension DefinitionReader {
     /// Those that are sound; what is wrong with the others was told.
-    func readDetectors(_ monitor: DefinitionSection, learn: PipelineDefinition.Learn?) -> [DetectorDefinition] {
+    ///
+    /// - Parameter runLength: the mean number of events between false alarms, from which the parameters follow that are not given.
+    func readDetectors(_ monitor: DefinitionSection, learn: PipelineDefinition.Learn?, runLength: Double?) -> [DetectorDefinition] {
+        if monitor.node("detectors") == nil {
+            guard let runLength, let given = DetectorKind.adwin.parameters(runLength: runLength) else { return PipelineDefinition.Monitor.standardDetectors }
+            return (try? [DetectorDefinition(.adwin, given)]) ?? []
+        }
         var detectors: [DetectorDefinition] = []
         for section in monitor.sections("detectors", example: "{kind: adwin}") ?? [] {
-            guard let detector = readDetector(section, learn: learn) else { continue }
+            guard let detector = readDetector(section, learn: learn, runLength: runLength) else { continue }
             if detectors.contains(where: { $0.name == detector.name }) {
                 log.add(
                     section.position, "monitor.detectors has two named \(log.name(detector.name)), and the history tells them by name; give one another, for example "
@@ -25,14 +31,20 @@ extension DefinitionReader {
         return detectors
     }
 
-    private func readDetector(_ section: DefinitionSection, learn: PipelineDefinition.Learn?) -> DetectorDefinition? {
+    private func readDetector(_ section: DefinitionSection, learn: PipelineDefinition.Learn?, runLength: Double?) -> DetectorDefinition? {
         guard let kind = section.choice("kind", as: DetectorKind.self) else { return nil }
         for key in DefinitionSection.detectorKeys.dropFirst(2) where !kind.parameters.contains(where: { $0.name == key }) {
             guard let node = section.node(key) else { continue }
             log.add(node.position, "monitor.detectors.\(key) is no parameter of \(kind.rawValue) (its parameters: \(kind.parameters.map(\.name).joined(separator: ", ")))")
         }
         var given: [String: Double] = [:]
-        for parameter in kind.parameters { given[parameter.name] = value(section, parameter) }
+        let budget = runLength.flatMap { kind.parameters(runLength: $0) } ?? [:]
+        if runLength != nil, budget.isEmpty {
+            log.add(section.position, "\(kind.rawValue) has no parameter that bounds its false alarms, so it cannot keep monitor.false_alarms; use adwin, page_hinkley, hddm_a, hddm_w, fhddm or kswin")
+        }
+        for parameter in kind.parameters {
+            given[parameter.name] = section.node(parameter.name) == nil ? budget[parameter.name] ?? parameter.standard : value(section, parameter)
+        }
         let name = section.node("name") == nil ? kind.rawValue : section.text("name", example: "\(kind.rawValue)_2")
         if let name, let node = section.node("name"), name.wholeMatch(of: /[a-z0-9_-]{1,64}/) == nil {
             log.add(node.position, "monitor.detectors.name must be 1 to 64 lower-case letters, digits, `_` or `-`, for example `name: \(kind.rawValue)_2`")

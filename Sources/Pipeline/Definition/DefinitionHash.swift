@@ -65,6 +65,7 @@ struct DefinitionHash {
         if stochastic { lines.append("rounding stochastic") }
         lines.append("window \(monitor.window)")
         lines += monitor.detectors.map(Self.canonical)
+        lines += monitor.canonicalObserving
         lines += onDrift.canonical
         return Self.hex(lines)
     }

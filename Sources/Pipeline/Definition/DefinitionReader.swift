@@ -22,7 +22,7 @@ struct DefinitionReader {
         let features = DefinitionFeatures(file, source: source, testedFields: Set(tests.flatMap(\.fields)))
         let model = readModel(file)
         let learn = readLearn(file, label: source.label?.kind)
-        let monitor = readMonitor(file, learn: learn)
+        let monitor = readMonitor(file, source: source, features: features.definitions, learn: learn)
         let onDrift = readOnDrift(file, learn: learn)
         let version = readVersion(file)
         let snapshotSeconds = seconds(file.section("snapshot", example: "{seconds: 60}"), 60, PipelineDefinition.snapshotSecondsRange)
@@ -56,7 +56,7 @@ struct DefinitionReader {
             plan = try EventPlan(
                 features: features.definitions, label: (label.field, label.kind), weightField: source.weight?.field,
                 time: source.time.map { ($0.field, $0.unit) }, deduplicateField: source.deduplicate?.value.field,
-                servedByField: source.servedBy?.field, strict: strict, schema: source.schema?.compiled, bits: model.bits, seed: model.seed)
+                servedByField: source.servedBy?.field, strict: strict, schema: source.schema?.compiled, observing: monitor.observing, bits: model.bits, seed: model.seed)
         } catch {
             throw log.error([(file.node("features")?.position ?? .start, "\(error)")])
         }
@@ -125,25 +125,7 @@ struct DefinitionReader {
         }
     }
 
-    // MARK: - monitor, version
-
-    private func readMonitor(_ file: DefinitionSection, learn: PipelineDefinition.Learn?) -> PipelineDefinition.Monitor? {
-        guard let section = optional(file, "monitor", example: "{window: 10000, detectors: [{kind: adwin}]}") else { return nil }
-        let window = section.integer("window", default: 10_000, in: PipelineDefinition.Monitor.windowRange)
-        let detectors = section.node("detectors") == nil ? PipelineDefinition.Monitor.standardDetectors : readDetectors(section, learn: learn)
-        let reference = readReference(section)
-        guard let window, let reference else { return nil }
-        return .init(window: window, detectors: detectors, reference: reference)
-    }
-
-    private func readReference(_ monitor: DefinitionSection) -> PipelineDefinition.Monitor.Reference? {
-        guard let node = monitor.node("reference") else { return .served }
-        guard let (value, named) = monitor.resolved(node, "reference") else { return nil }
-        if case .text("served") = value { return .served }
-        if case .number(let text) = value, let version = Int64(text), version >= 0 { return .version(version) }
-        log.add(node.position, "monitor.reference must be served, or a version's number\(named ? "" : "; found \(node.kind)")")
-        return nil
-    }
+    // MARK: - version
 
     private func readVersion(_ file: DefinitionSection) -> PipelineDefinition.Version? {
         guard let section = optional(file, "version", example: "{events: 20000, seconds: 0.5}") else { return nil }

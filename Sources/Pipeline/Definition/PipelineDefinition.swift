@@ -159,7 +159,13 @@ public struct PipelineDefinition: Sendable {
         public let window: Int
         /// No two of one name.
         public let detectors: [DetectorDefinition]
+        /// Whether the distributions of fields, prediction and label are watched.
+        public let distributions: Bool
+        /// Fields by whose values metrics are told apart.
+        public let slices: [String]
         public let reference: Reference
+        /// From which the thresholds of all monitors follow; nil leaves their standard values.
+        public let falseAlarms: FalseAlarms?
 
         static let windowRange = 10...10_000_000
         /// Where a file says nothing of detectors.
