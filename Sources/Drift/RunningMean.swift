@@ -17,7 +17,7 @@ extension DriftEstimate {
         let count = whole.count - before.count
         self.init(
             meanBefore: before.mean, meanAfter: count > 0 ? (whole.mean * whole.count - before.mean * before.count) / count : whole.mean,
-            widthBefore: Int(before.count), widthAfter: Int(count))
+            widthBefore: Int(before.count), widthAfter: Int(max(count, 0)))
     }
 }
 

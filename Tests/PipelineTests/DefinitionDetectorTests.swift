@@ -8,7 +8,7 @@ import Testing
 @Suite struct DefinitionDetectorTests {
     private func parse(_ detectors: String, regression: Bool = false) throws -> PipelineDefinition {
         var text = smallPipeline
-        if regression { text = text.replacing("kind: binary", with: "kind: number") + "learn: {loss: squared}\n" }
+        if regression { text = text.replacing("field: clicked", with: "field: clicked, kind: number") + "learn: {loss: squared}\n" }
         return try PipelineDefinition.parse(text + "monitor: {detectors: \(detectors)}\n", file: "p.yaml", environment: [:])
     }
 
