@@ -2,7 +2,7 @@
 //
 // The pipeline is in the query (?pipeline=), the version behind the hash (#/versions/12, #/versions/12/with/10), so every view has an address.
 
-import { h, count, fixed, duration, signed, metricNames, moment, isNumber } from "./format.js";
+import { h, count, fixed, duration, signed, metricNames, none, isNumber } from "./format.js";
 import { ask, follow, Trouble } from "./live.js";
 import { Timeline, sparkline } from "./plot.js";
 import { pages, driftTable, movedView, decisionTable, decisionKind, decisionText, nodeTable, versionTable, versionView, troubleText } from "./views.js";
@@ -62,28 +62,35 @@ function tile(id, title, value, below, points) {
 }
 
 function drawLive() {
-  const window = state.metrics?.window, reference = state.metrics?.reference?.window;
+  const { newest, counts, publishing } = state;
+  const window = newest?.metrics.window, reference = newest?.metrics.reference?.window;
   const [loss, lossValue] = lossOf(window), [quality, qualityValue] = qualityOf(window);
   const against = (metric, value) => (isNumber(reference?.[metric]) && isNumber(value) ? `${signed(value - reference[metric])} to the reference` : `over ${count(window?.events)} events`);
-  tile("rate", "Events learned a second", count(state.events_per_s), `${count(state.learned_total)} in all, ${count(state.refused_total)} refused`, history.rate);
+  const refused = Object.values(newest?.metrics.refused ?? {}).reduce((sum, of) => sum + of, 0);
+  const serving = state.nodes?.filter((node) => node.state === "ok").length;
+  tile("rate", "Events learned a second", count(state.events_per_s), `${count(state.learned_total)} in all, ${count(refused)} refused`, history.rate);
   tile("loss", plottedNames[loss], fixed(lossValue), against(loss, lossValue), history.loss);
   tile("quality", metricNames[quality], fixed(qualityValue), against(quality, qualityValue), history.quality);
-  tile("freshness", "Event to version", duration(state.freshness_ms / 1000), "of the newest version", history.freshness);
-  tile("version", "Version", count(state.version), `lineage ${state.lineage}, ${count(state.drift_events)} drift ${state.drift_events === 1 ? "event" : "events"}`);
   drawAge();
-  const { mode: publishing, version, gate_holds: held } = state.publishing ?? {};
-  $("summary").replaceChildren(
-    state.version === 0 ? "no versions yet: the first comes with the first events" : "",
-    publishing === "held" ? h("span", { class: "kind hold" }, "publishing is on hold, by an operator") : "",
-    publishing === "pinned" ? h("span", { class: "kind hold" }, `the nodes are pinned to version ${version}`) : "",
-    held ? h("span", { class: "kind hold" }, "the gate holds the newest versions") : "");
+  tile("version", "Version", count(state.newest_version), `lineage ${state.lineage ?? none}, ${count(counts.drift_events)} drift ${counts.drift_events === 1 ? "event" : "events"}`);
+  tile("published", "Published version", count(state.published_version), state.nodes?.length ? `${serving} of ${state.nodes.length} nodes serve what they were sent` : "no nodes");
+  $("summary").replaceChildren(...[
+    state.newest_version === 0 ? "no versions yet: the first comes with the first events" : null,
+    state.learning ? null : warning("no learner runs: nobody holds the lease"),
+    publishing === "held" ? warning("an operator holds publishing") : null,
+    publishing === "pinned" ? warning(`the nodes are pinned to version ${state.pinned_version}`) : null,
+    state.gate_holding ? warning("the gate holds the newest version") : null,
+    counts.waiting_requests > 0 ? warning(`${count(counts.waiting_requests)} of the operators' requests wait`) : null,
+  ].filter(Boolean));
 }
+
+const warning = (text) => h("span", { class: "kind hold" }, text);
 
 /// The age of the newest event goes on while nothing comes.
 function drawAge() {
   if (!state) return;
-  const age = state.newest_event_at ? (Date.parse(state.at) - Date.parse(state.newest_event_at) + performance.now() - arrived) / 1000 : null;
-  tile("age", "Newest event learned", age === null ? duration(null) : `${duration(Math.max(0, age))} ago`, state.newest_event_at ? `at ${moment(state.newest_event_at)}` : "none yet");
+  const age = isNumber(state.freshness_ms) ? Math.max(0, state.freshness_ms + performance.now() - arrived) / 1000 : null;
+  tile("freshness", "Freshness", duration(age), "age of the newest event learned", history.freshness);
 }
 
 let drawnDrift, drawnVersion = -1, drawnTables = 0;
@@ -91,9 +98,9 @@ function onState(now) {
   const first = state === null;
   state = now;
   arrived = performance.now();
-  if (state.created_at) {
-    const t = Date.parse(state.created_at), window = state.metrics?.window;
-    remember("rate", Date.parse(state.at ?? state.created_at), state.events_per_s);
+  if (state.newest) {
+    const t = Date.parse(state.newest.created_at), window = state.newest.metrics.window;
+    remember("rate", t, state.events_per_s);
     remember("loss", t, lossOf(window)[1]);
     remember("quality", t, qualityOf(window)[1]);
     remember("freshness", t, state.freshness_ms);
@@ -104,21 +111,21 @@ function onState(now) {
     drawTimeline();
     remembered();
     for (const list of Object.values(lists)) list.show();
-  } else if (state.version !== drawnVersion && arrived - drawnTables > tablesMilliseconds) {
+  } else if (state.newest_version !== drawnVersion && arrived - drawnTables > tablesMilliseconds) {
     drawnTables = arrived;
     lists.versions.refresh();
     lists.decisions.refresh();
   }
-  drawnVersion = state.version;
-  if (!first && state.drift_events !== drawnDrift) lists.drift.refresh();
-  drawnDrift = state.drift_events;
+  drawnVersion = state.newest_version;
+  if (!first && state.newest_drift !== drawnDrift) lists.drift.refresh();
+  drawnDrift = state.newest_drift;
 }
 
 /// Fills the small lines with what was before the page was opened.
 async function remembered() {
-  if (!state.created_at) return;
+  if (!state.newest) return;
   try {
-    const { points } = await ask(`${path}/metrics`, { since: new Date(Date.parse(state.created_at) - sparkMilliseconds).toISOString(), points: 120 });
+    const { points } = await ask(`${path}/metrics`, { since: new Date(Date.parse(state.newest.created_at) - sparkMilliseconds).toISOString(), points: 120 });
     const before = { rate: [], loss: [], quality: [], freshness: [] };
     for (const point of withRates(points)) {
       const t = Date.parse(point.created_at);
@@ -149,7 +156,7 @@ async function drawTimeline() {
   clearTimeout(timelineTimer);
   const mine = ++timelineTurn, seconds = Number($("range").value), name = ranges.find(([length]) => length === seconds)[1];
   // Back from the newest version, not from now: a stream that has ended is still there to be seen.
-  const since = seconds && state.created_at ? new Date(Date.parse(state.created_at) - seconds * 1000).toISOString() : null;
+  const since = seconds && state.newest ? new Date(Date.parse(state.newest.created_at) - seconds * 1000).toISOString() : null;
   let shown;
   try {
     const [{ points }, { drift }, { decisions }] = await Promise.all([
@@ -176,7 +183,7 @@ async function drawTimeline() {
   timeline.show(...shown);
   // As often as a new point would be seen.
   timelineTimer = setTimeout(function again() {
-    if (document.hidden || !$("version").hidden || state.version === timeline.points.at(-1)?.version) timelineTimer = setTimeout(again, tablesMilliseconds);
+    if (document.hidden || !$("version").hidden || state.newest_version === timeline.points.at(-1)?.version) timelineTimer = setTimeout(again, tablesMilliseconds);
     else drawTimeline();
   }, Math.max(tablesMilliseconds, Math.min(60000, ((seconds || 86400) / pointsMax) * 1000)));
 }
@@ -202,13 +209,12 @@ async function route() {
   document.title = `${number ? `version ${number} · ` : ""}${pipeline} · Freshet`;
   if (!number) return;
   $("version").replaceChildren(h("p", { class: "muted" }, `version ${number} ...`));
-  const versionPath = (version) => `${path}/versions/${version}`;
   let content;
   try {
-    const detail = await ask(versionPath(number));
+    const detail = await ask(`${path}/versions/${number}`);
     const with_ = other ?? (detail.parent > 0 ? detail.parent : null);
-    const compared = with_ === null ? null : await ask(versionPath(with_)).catch((trouble) => trouble);
-    content = versionView(detail, compared, state?.version ?? Infinity);
+    const difference = with_ === null ? null : await ask(`${path}/diff`, { from: with_, to: number }).catch((trouble) => trouble);
+    content = versionView(detail, with_, difference, state?.newest_version ?? Infinity);
   } catch (trouble) {
     content = [h("nav", { class: "bar" }, h("a", { href: "#/" }, "All versions")), h("h1", null, `Version ${number}`), troubleText(trouble)];
   }

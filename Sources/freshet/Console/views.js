@@ -61,12 +61,13 @@ export function driftTable(events, choose) {
     ...(choose && events.some(tells) ? [{ title: "Moved", cell: (event) => (tells(event) ? h("button", { type: "button", click: () => choose(event) }, "features") : none) }] : []),
     { title: "Error", number: true, cell: (event) => change(event.error_before, event.error_after) },
     { title: "Loss", number: true, cell: (event) => change(objective(event.before), objective(event.after)) },
+    ...(events.some((event) => event.actions?.length) ? [{ title: "Actions", wrap: true, cell: (event) => event.actions?.join(", ").replaceAll("_", " ") || none }] : []),
     { title: "Event", number: true, cell: (event) => (isNumber(event.partition) ? `${event.partition} @ ${count(event.offset)}` : none) },
   ], events);
 }
 
-const known = (titles) => new Set(Object.keys(titles));
-const featureTitles = { field: "Field", effect: "Effect", psi: "PSI", js: "JS", ks: "KS", chi2: "χ²", p: "p", missing_before: "", missing_after: "", unseen: "Unseen" };
+const featureTitles = { psi: "PSI", js: "JS", ks: "KS", chi_square: "χ²" };
+const featureKeys = new Set([...Object.keys(featureTitles), "effect", "p_value", "missing_before", "missing_after", "mean_before", "mean_after", "unseen"]);
 
 /// Which features moved, in the order that the API gives: of effect.
 export function featureTable(features) {
@@ -75,20 +76,26 @@ export function featureTable(features) {
   return table("Features, the most moved first: the window after against the one before", [
     { title: "Field", head: true, cell: (feature) => feature.field },
     { title: "Effect", cell: (feature) => h("span", { class: "nowrap" }, bar(feature.effect ?? 0, most), " ", fixed(feature.effect, 3)) },
-    ...["psi", "js", "ks", "chi2"].filter(has).map((key) => ({ title: featureTitles[key], number: true, cell: (feature) => fixed(feature[key], key === "chi2" ? 1 : 3) })),
-    { title: "p", number: true, cell: (feature) => probability(feature.p) },
+    ...Object.keys(featureTitles).filter(has).map((key) => ({ title: featureTitles[key], number: true, cell: (feature) => fixed(feature[key], key === "chi_square" ? 1 : 3) })),
+    { title: "p", number: true, cell: (feature) => probability(feature.p_value) },
     { title: "Missing", number: true, cell: (feature) => change(feature.missing_before, feature.missing_after, share) },
-    { title: "Unseen", number: true, cell: (feature) => share(feature.unseen) },
-    ...otherColumns(features, known(featureTitles)),
+    ...(has("unseen") ? [{ title: "Unseen", number: true, cell: (feature) => share(feature.unseen) }] : []),
+    ...(has("mean_before") ? [{ title: "Mean", number: true, cell: (feature) => change(feature.mean_before, feature.mean_after, figure) }] : []),
+    ...otherColumns(features, featureKeys),
   ], features);
 }
+
+/// A number of any size.
+const figure = (value) => (isNumber(value) ? String(Number(value.toPrecision(4))) : none);
 
 /// Slices: a field, its value, and whatever figures there are.
 export const sliceTable = (slices) =>
   table("Slices: metrics by the values of a field", [
     { title: "Field", head: true, cell: (slice) => slice.field },
-    { title: "Value", cell: (slice) => h("span", { class: "value" }, String(slice.value ?? none)) },
-    ...otherColumns(slices, new Set(["field", "value"])),
+    { title: "Value", cell: (slice) => h("div", { class: "name" }, String(slice.value ?? none)) },
+    { title: "Events", number: true, cell: (slice) => count(slice.events) },
+    { title: "Error", number: true, cell: (slice) => change(slice.error_before, slice.error_after) },
+    ...otherColumns(slices, new Set(["events", "error_before", "error_after"])),
   ], slices);
 
 /// Columns of the numbers that only some pipelines have, named by their keys.
@@ -99,10 +106,11 @@ function otherColumns(rows, known) {
 
 /// A drift event's features and slices, with which event it was.
 export function movedView(event) {
-  return h("div", { class: "moved" },
+  return h("div", null,
     h("h3", null, `What moved at ${event.detector}'s ${kindOf(event)}, version `, versionLink(event.version)),
-    event.features?.length ? featureTable(event.features) : null,
-    event.slices?.length ? sliceTable(event.slices) : null);
+    h("div", { class: "moved" },
+      event.features?.length ? featureTable(event.features) : null,
+      event.slices?.length ? sliceTable(event.slices) : null));
 }
 
 /// The kind of mark that a decision is on the timeline: gate, canary or operator; null for those that say only that all is well.
@@ -178,19 +186,28 @@ function metricsTable(detail) {
     ...columns.map(([title, report]) => ({ title, number: true, cell: (row) => row.text(report) }))], rows);
 }
 
-function differenceTable(detail, other) {
-  const rows = [["window", "window"], ["total", "since the start"]].flatMap(([key, title]) => {
-    const [mine, its] = [detail.metrics[key], other.metrics[key]];
-    return metricsOf(mine, its).map((metric) => ({ title: `${metricNames[metric]}, ${title}`, metric, mine: mine?.[metric], its: its?.[metric] }));
-  });
-  const difference = (row) => (isNumber(row.mine) && isNumber(row.its) ? row.mine - row.its : null);
-  return table(`Version ${detail.version} against version ${other.version}`, [
-    { title: "", head: true, cell: (row) => row.title },
-    { title: `Version ${other.version}`, number: true, cell: (row) => fixed(row.its) },
-    { title: `Version ${detail.version}`, number: true, cell: (row) => fixed(row.mine) },
-    { title: "Change", number: true, cell: (row) => signed(difference(row), 5) },
-    { title: "", cell: (row) => h("span", { class: verdict(row.metric, difference(row)) }, verdict(row.metric, difference(row))) },
-  ], rows);
+const stretches = { window: "window", total: "since the start" };
+
+function differenceTable({ from, to, metrics }) {
+  return table(`Version ${to.version} against version ${from.version}`, [
+    { title: "", head: true, cell: (row) => `${metricNames[row.metric] ?? row.metric}, ${stretches[row.stretch] ?? row.stretch}` },
+    { title: `Version ${from.version}`, number: true, cell: (row) => fixed(row.from) },
+    { title: `Version ${to.version}`, number: true, cell: (row) => fixed(row.to) },
+    { title: "Change", number: true, cell: (row) => signed(row.change, 5) },
+    { title: "", cell: (row) => h("span", { class: verdict(row.metric, row.change) }, verdict(row.metric, row.change)) },
+  ], metrics);
+}
+
+function differenceView(difference) {
+  const { from, to, descends, common_version: common, learned, definition_changed: changed, commands, commands_total, drift_total } = difference;
+  const more = (total, one, many) => `${count(total)} ${total === 1 ? one : many} between`;
+  return [
+    h("p", { class: "muted" },
+      descends ? `${count(learned)} events learned, ${more(commands_total, "command", "commands")}, ${more(drift_total, "drift event", "drift events")}. `
+        : `Version ${to.version} does not descend from version ${from.version}; they have ${common > 0 ? `version ${common}` : "nothing"} in common. `,
+      changed ? "Their definitions differ." : "Both have the same definition."),
+    commands?.length ? h("ul", null, commands.map(({ version, ...command }) => h("li", null, versionLink(version), `: ${commandText(command)}`))) : null,
+    differenceTable(difference)];
 }
 
 /// The commands' own words are keys and values. The figures of a reference are in the table of metrics.
@@ -210,10 +227,11 @@ function runsView(runs) {
       title: key, head: index === 0, number: true, cell: (run) => count(run[key]) })), runs));
 }
 
-/// - other: the version that it is compared with, or the trouble that came instead of it; null where there is none.
-export function versionView(detail, other, newest) {
+/// - other: the version that it is compared with; null where there is none.
+/// - difference: between the two, or the trouble that came instead of it.
+export function versionView(detail, other, difference, newest) {
   const number = detail.version;
-  const with_ = h("input", { id: "compare", type: "number", min: 1, step: 1, value: other?.version ?? detail.parent, required: true });
+  const with_ = h("input", { id: "compare", type: "number", min: 1, step: 1, value: other ?? "", required: true });
   return [
     h("nav", { class: "bar", "aria-label": "Versions" }, h("a", { href: "#/" }, "All versions"),
       number > 1 ? versionLink(number - 1, "← before") : null, number < newest ? versionLink(number + 1, "after →") : null),
@@ -236,9 +254,7 @@ export function versionView(detail, other, newest) {
       h("div", null, section("Difference",
         h("form", { class: "bar", submit: (event) => { event.preventDefault(); location.hash = `#/versions/${number}/with/${with_.value}`; } },
           h("label", null, "with version ", with_), h("button", null, "Compare")),
-        other instanceof Error ? troubleText(other)
-          : other ? [h("p", { class: "muted" }, other.learning_hash === detail.learning_hash ? "Both have the same definition." : "Their definitions differ."), differenceTable(detail, other)]
-            : h("p", { class: "muted" }, "it has no parent to compare it with")))),
+        difference instanceof Error ? troubleText(difference) : difference ? differenceView(difference) : h("p", { class: "muted" }, "it has no parent to compare it with")))),
     section("Decisions", detail.decisions.length ? decisionTable(detail.decisions) : h("p", { class: "muted" }, "nobody decided anything of it")),
     section("Drift", detail.drift.length ? [driftTable(detail.drift), detail.drift.filter((event) => event.features?.length || event.slices?.length).map(movedView)]
       : h("p", { class: "muted" }, "no detector fired in it")),
