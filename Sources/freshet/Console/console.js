@@ -8,7 +8,7 @@ import { Timeline, sparkline } from "./plot.js";
 import { pages, driftTable, movedView, decisionTable, decisionKind, decisionText, nodeTable, versionTable, versionView, troubleText } from "./views.js";
 
 const $ = (id) => document.getElementById(id);
-const sparkMilliseconds = 10 * 60000, marksMax = 200, pointsMax = 300, tablesMilliseconds = 5000;
+const sparkMilliseconds = 10 * 60000, marksMax = 200, pointsMax = 300, tablesMilliseconds = 5000, sparksMilliseconds = 15000;
 const ranges = [[300, "5 minutes"], [3600, "the last hour"], [21600, "6 hours"], [86400, "a day"], [604800, "a week"], [2592000, "30 days"], [0, "all time"]];
 const plotted = ["logloss", "loss", "auc", "accuracy", "calibration_error", "freshness_ms", "events_per_s"];
 const plottedNames = { ...metricNames, freshness_ms: "freshness (s)", events_per_s: "events/s", logloss: "logloss (nats)" };
@@ -65,7 +65,7 @@ function drawLive() {
   const { newest, counts, publishing } = state;
   const window = newest?.metrics.window, reference = newest?.metrics.reference?.window;
   const [loss, lossValue] = lossOf(window), [quality, qualityValue] = qualityOf(window);
-  const against = (metric, value) => (isNumber(reference?.[metric]) && isNumber(value) ? `${signed(value - reference[metric])} to the reference` : `over ${count(window?.events)} events`);
+  const against = (metric, value) => (isNumber(reference?.[metric]) && isNumber(value) ? `${signed(value - reference[metric])} to the reference` : window ? `over ${count(window.events)} events` : "no events yet");
   const refused = Object.values(newest?.metrics.refused ?? {}).reduce((sum, of) => sum + of, 0);
   const serving = state.nodes?.filter((node) => node.state === "ok").length;
   tile("rate", "Events learned a second", count(state.events_per_s), `${count(state.learned_total)} in all, ${count(refused)} refused`, history.rate);
@@ -103,7 +103,6 @@ function onState(now) {
     remember("rate", t, state.events_per_s);
     remember("loss", t, lossOf(window)[1]);
     remember("quality", t, qualityOf(window)[1]);
-    remember("freshness", t, state.freshness_ms);
   }
   drawLive();
   if (state.nodes) $("nodes").lastElementChild.replaceChildren(nodeTable(state.nodes));
@@ -121,7 +120,7 @@ function onState(now) {
   drawnDrift = state.newest_drift;
 }
 
-/// Fills the small lines with what was before the page was opened.
+/// Fills the small lines with what was before the page was opened; and those that only recorded versions say.
 async function remembered() {
   if (!state.newest) return;
   try {
@@ -245,7 +244,7 @@ function makeLists() {
       }
       return driftTable(events, choose);
     }),
-    decisions: pages($("decisions"), "decisions but of a gate that lets all pass", load("decisions", { notable: true }), (decisions) => decisionTable(decisions)),
+    decisions: pages($("decisions"), "decisions: nothing was held, tried or ordered", load("decisions", { notable: true }), (decisions) => decisionTable(decisions)),
     versions: pages($("versions"), "versions", load("versions"), versionTable),
   };
   $("drift").append(moved);
@@ -276,6 +275,7 @@ async function start() {
   await route();
   follow(pipeline, { onState, onTrouble, onMode });
   setInterval(drawAge, 1000);
+  setInterval(() => { if (state && !document.hidden && Date.parse(state.newest?.created_at) > (history.freshness.at(-1)?.t ?? 0)) remembered(); }, sparksMilliseconds);
 }
 
 start();
