@@ -113,7 +113,8 @@ let package = Package(
             dependencies: [
                 "freshet", "TestSupport", "Pipeline", "Serving", "KafkaClient", "PostgresClient", "Records", "Model", "ReproducibleMath",
                 .product(name: "Crypto", package: "swift-crypto"),
-            ]
+            ],
+            exclude: ["console_check.py", "prometheus_alerts_test.yaml"]
         ),
     ],
     swiftLanguageModes: [.v6],

@@ -8,7 +8,7 @@ import { Timeline, sparkline } from "./plot.js";
 import { pages, driftTable, movedView, decisionTable, decisionKind, decisionText, nodeTable, versionTable, versionView, troubleText } from "./views.js";
 
 const $ = (id) => document.getElementById(id);
-const sparkMilliseconds = 10 * 60000, marksMax = 200, pointsMax = 300, tablesMilliseconds = 5000, sparksMilliseconds = 15000;
+const sparkMilliseconds = 10 * 60000, marksMax = 200, pointsMax = 300, tablesMilliseconds = 5000, quietMilliseconds = 15000;
 const ranges = [[300, "5 minutes"], [3600, "the last hour"], [21600, "6 hours"], [86400, "a day"], [604800, "a week"], [2592000, "30 days"], [0, "all time"]];
 const plotted = ["logloss", "loss", "auc", "accuracy", "calibration_error", "freshness_ms", "events_per_s"];
 const plottedNames = { ...metricNames, freshness_ms: "freshness (s)", events_per_s: "events/s", logloss: "logloss (nats)" };
@@ -105,7 +105,7 @@ function onState(now) {
     remember("quality", t, qualityOf(window)[1]);
   }
   drawLive();
-  if (state.nodes) $("nodes").lastElementChild.replaceChildren(nodeTable(state.nodes));
+  drawNodes(state.nodes);
   if (first) {
     drawTimeline();
     remembered();
@@ -120,7 +120,17 @@ function onState(now) {
   drawnDrift = state.newest_drift;
 }
 
-/// Fills the small lines with what was before the page was opened; and those that only recorded versions say.
+function drawNodes(nodes) { $("nodes").lastElementChild.replaceChildren(nodeTable(nodes)); }
+
+/// The stream is silent while nothing changes, but nodes report, and small lines may lack what only recorded versions say.
+async function refresh() {
+  if (!state || document.hidden) return;
+  if (Date.parse(state.newest?.created_at) > (history.freshness.at(-1)?.t ?? 0)) remembered();
+  if (performance.now() - arrived < quietMilliseconds) return;
+  try { drawNodes((await ask(`${path}/nodes`)).nodes); } catch { /* The stream says what is wrong. */ }
+}
+
+/// Fills the small lines with what was before the page was opened.
 async function remembered() {
   if (!state.newest) return;
   try {
@@ -275,7 +285,7 @@ async function start() {
   await route();
   follow(pipeline, { onState, onTrouble, onMode });
   setInterval(drawAge, 1000);
-  setInterval(() => { if (state && !document.hidden && Date.parse(state.newest?.created_at) > (history.freshness.at(-1)?.t ?? 0)) remembered(); }, sparksMilliseconds);
+  setInterval(refresh, quietMilliseconds);
 }
 
 start();

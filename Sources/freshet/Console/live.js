@@ -74,7 +74,7 @@ export function follow(pipeline, { onState, onTrouble, onMode }) {
       onMode("live");
       came(JSON.parse(event.data));
     });
-    source.addEventListener("away", (event) => {
+    source.addEventListener("problem", (event) => {
       const { error, remedy } = JSON.parse(event.data);
       onTrouble(new Trouble(error, remedy, 503));
     });
