@@ -116,7 +116,11 @@ function onState(now) {
     lists.decisions.refresh();
   }
   drawnVersion = state.newest_version;
-  if (!first && state.newest_drift !== drawnDrift) lists.drift.refresh();
+  if (!first && state.newest_drift !== drawnDrift) {
+    $("news").textContent = `${count(state.counts.drift_events)} drift events, the newest at ${moment(new Date().toISOString())}`;
+    lists.drift.refresh();
+    drawTimeline();
+  }
   drawnDrift = state.newest_drift;
 }
 

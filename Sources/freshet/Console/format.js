@@ -64,9 +64,9 @@ export const metricNames = {
 const higherIsBetter = new Set(["accuracy", "precision", "recall", "f1", "auc"]);
 const lowerIsBetter = new Set(["logloss", "loss", "mae", "rmse", "calibration_error"]);
 
-/// Whether a change of a figure is for the better: "better", "worse" or "" where neither can be said.
+/// Whether a change of a figure is for the better: "better", "worse" or "" where neither can be said, or the figures look the same.
 export function verdict(metric, change) {
-  if (!isNumber(change) || change === 0) return "";
+  if (!isNumber(change) || Math.abs(change) < 0.00005) return "";
   if (higherIsBetter.has(metric)) return change > 0 ? "better" : "worse";
   if (lowerIsBetter.has(metric)) return change < 0 ? "better" : "worse";
   return "";

@@ -1,6 +1,6 @@
 // The API: single questions, and the live state by Server-sent events or, where these do not come through, by asking again and again.
 
-const pollMilliseconds = 2000, reopenMilliseconds = 10000, answerMillisecondsMax = 15000;
+const pollMilliseconds = 2000, reopenMilliseconds = 10000, interruptionMilliseconds = 4000, answerMillisecondsMax = 15000;
 
 /// What the API, or its absence, answered instead of an answer.
 export class Trouble extends Error {
@@ -79,9 +79,10 @@ export function follow(pipeline, { onState, onTrouble, onMode }) {
       onTrouble(new Trouble(error, remedy, 503));
     });
     source.addEventListener("error", () => {
-      // Refused (too many streams, no database), the browser gives up; interrupted, it comes back by itself. Meanwhile it is asked.
-      if (source.readyState === EventSource.CLOSED) reopen = setTimeout(open, reopenMilliseconds);
-      if (poll === null) poll = setTimeout(askAgain, 0);
+      // Refused (too many streams, no database), the browser gives up; interrupted, it comes back by itself, mostly at once. Meanwhile it is asked.
+      const isRefused = source.readyState === EventSource.CLOSED;
+      if (isRefused) reopen = setTimeout(open, reopenMilliseconds);
+      if (poll === null) poll = setTimeout(askAgain, isRefused ? 0 : interruptionMilliseconds);
     });
   }
 

@@ -127,7 +127,8 @@ export const decisionText = (decision) =>
 export const decisionTable = (decisions) =>
   table("Decisions, newest first", [
     { title: "Decided", head: true, cell: (decision) => time(decision.decided_at) },
-    { title: "Version", number: true, cell: (decision) => (isNumber(decision.version) ? versionLink(decision.version) : none) },
+    // Those of one version do not say which.
+    ...(decisions.some((decision) => isNumber(decision.version)) ? [{ title: "Version", number: true, cell: (decision) => versionLink(decision.version) }] : []),
     { title: "What", cell: (decision) => h("span", { class: `kind ${decision.decision}` }, decisionName(decision)) },
     { title: "By", cell: (decision) => decision.by },
     { title: "Rule", cell: (decision) => decision.rule?.replaceAll("_", " ") },
