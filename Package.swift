@@ -46,6 +46,7 @@ let package = Package(
                 .embedInCode("../../schemas/click.schema.json"), .embedInCode("../../schemas/electricity.schema.json"),
                 .embedInCode("../../schemas/migrations/0001_history.sql"), .embedInCode("../../schemas/migrations/0002_lineages.sql"),
                 .embedInCode("../../schemas/migrations/0003_retention.sql"), .embedInCode("../../schemas/migrations/0004_publishing.sql"),
+                .embedInCode("../../schemas/migrations/0006_questions.sql"),
             ]
         ),
         .target(
@@ -69,7 +70,10 @@ let package = Package(
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
             ],
-            resources: [.embedInCode("../../pipelines/demo.yaml")]
+            resources: [
+                .embedInCode("../../pipelines/demo.yaml"), .embedInCode("../../schemas/openapi.json"), .embedInCode("Console/console.html"),
+                .embedInCode("Console/console.js"), .embedInCode("Console/console.css"),
+            ]
         ),
         .target(name: "TestSupport", dependencies: ["PostgresClient"], path: "Tests/Support"),
         .systemLibrary(name: "CMalloc", path: "Tests/CMalloc"),

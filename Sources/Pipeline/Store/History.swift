@@ -164,13 +164,17 @@ extension Store {
             decision: try row.optionalString("decision"), decidedBy: try row.optionalString("decided_by"), rule: try row.optionalString("rule"))
     }
 
-    /// The newest versions, newest first.
-    public func log(limit: Int, before: UInt64? = nil) throws -> [VersionSummary] {
-        try connection.query(
+    /// The newest versions, newest first, of those that were recorded in a stretch of time.
+    public func log(limit: Int, before: UInt64? = nil, since: HistoryTime? = nil, until: HistoryTime? = nil) throws -> [VersionSummary] {
+        guard let range = try versions(since: since, until: until) else { return [] }
+        return try connection.query(
             """
             SELECT \(Self.summaryColumns) FROM freshet.versions v \(Self.lastDecision)
-            WHERE v.pipeline = $1 AND v.version < $2 ORDER BY v.version DESC LIMIT $3
-            """, [.text(pipeline), .int(before.map { Int64(clamping: $0) } ?? .max), .int(Int64(limit))], timeout: Self.timeout
+            WHERE v.pipeline = $1 AND v.version < $2 AND v.version BETWEEN $4 AND $5 ORDER BY v.version DESC LIMIT $3
+            """,
+            [
+                .text(pipeline), .int(before.map { Int64(clamping: $0) } ?? .max), .int(Int64(limit)), .int(range.lowerBound), .int(range.upperBound),
+            ], timeout: Self.timeout
         ).map(Self.summary)
     }
 
@@ -196,18 +200,27 @@ extension Store {
                 guard case .command(let command) = entry else { return nil }
                 return command
             },
-            drift: try drift(limit: 100, version: version), decisions: try decisions(version: version))
+            drift: try drift(limit: 100, versions: Int64(clamping: version)...Int64(clamping: version)), decisions: try decisions(version: version))
     }
 
-    /// The newest drift events, newest first; of one version if it is given.
-    public func drift(limit: Int, version: UInt64? = nil) throws -> [RecordedDrift] {
-        try connection.query(
+    /// The newest drift events, newest first.
+    /// - Parameters:
+    ///   - before: only events that come after this one in the list.
+    ///   - versions: only of these.
+    public func drift(limit: Int, before: DriftCursor? = nil, versions: ClosedRange<Int64> = 0...Int64.max) throws -> [RecordedDrift] {
+        let cursor = before ?? DriftCursor(version: .max, partition: 0, offset: 0, detector: "")
+        return try connection.query(
             """
             SELECT detector, partition, "offset", version, \(Self.time("recorded_at")) AS recorded_at, error_before, error_after,
                 events_before, events_after, before::text AS before, after::text AS after, reference::text AS reference
-            FROM freshet.drift_events WHERE pipeline = $1 AND ($2::bigint IS NULL OR version = $2)
-            ORDER BY version DESC, partition, "offset" DESC LIMIT $3
-            """, [.text(pipeline), version.map { .int(Int64($0)) } ?? .null, .int(Int64(limit))], timeout: Self.timeout
+            FROM freshet.drift_events WHERE pipeline = $1 AND version BETWEEN $2 AND $3
+                AND version <= $4 AND (version, partition, "offset", detector) < ($4::bigint, $5::int, $6::bigint, $7::text)
+            ORDER BY version DESC, partition DESC, "offset" DESC, detector DESC LIMIT $8
+            """,
+            [
+                .text(pipeline), .int(versions.lowerBound), .int(versions.upperBound), .int(Int64(clamping: cursor.version)), .int(cursor.partition),
+                .int(cursor.offset), .text(cursor.detector), .int(Int64(limit)),
+            ], timeout: Self.timeout
         ).map { row in
             RecordedDrift(
                 detector: try row.string("detector"), partition: try row.int("partition"), offset: try row.int("offset"),

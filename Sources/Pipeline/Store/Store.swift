@@ -61,6 +61,12 @@ public final class Store {
         connection = try PostgresConnection.connect(url, applicationName: "freshet \(purpose)", timeout: timeout)
     }
 
+    /// Over a connection that is there, and is its owner's to close.
+    public init(_ connection: PostgresConnection, pipeline: String) {
+        self.pipeline = pipeline
+        self.connection = connection
+    }
+
     public func close() { connection.close() }
 
     // MARK: Versions
