@@ -72,7 +72,8 @@ let package = Package(
             ],
             resources: [
                 .embedInCode("../../pipelines/demo.yaml"), .embedInCode("../../schemas/openapi.json"), .embedInCode("Console/console.html"),
-                .embedInCode("Console/console.js"), .embedInCode("Console/console.css"),
+                .embedInCode("Console/console.css"), .embedInCode("Console/console.js"), .embedInCode("Console/format.js"), .embedInCode("Console/live.js"),
+                .embedInCode("Console/plot.js"), .embedInCode("Console/views.js"),
             ]
         ),
         .target(name: "TestSupport", dependencies: ["PostgresClient"], path: "Tests/Support"),
