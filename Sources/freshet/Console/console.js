@@ -20,6 +20,8 @@ let pipeline = null, state = null, arrived = 0, path = "";
 let troubled = null;
 function onTrouble(trouble) {
   if (troubled?.message === trouble?.message && !trouble === !troubled) return;
+  // What was asked meanwhile has no answer.
+  if (!trouble && state) for (const list of Object.values(lists)) list.refresh();
   troubled = trouble;
   $("trouble").hidden = !trouble;
   $("trouble").replaceChildren(...(trouble ? [h("strong", null, trouble.message), trouble.remedy ? h("div", null, trouble.remedy) : ""] : []));
@@ -214,12 +216,14 @@ function chooseMetric(points) {
 // MARK: Version
 
 let versionTurn = 0;
-async function route() {
+async function route(change) {
   const [, number, other] = location.hash.match(/^#\/versions\/(\d+)(?:\/with\/(\d+))?$/) ?? [];
   const mine = ++versionTurn;
   $("overview").hidden = number !== undefined;
   $("version").hidden = number === undefined;
   document.title = `${number ? `version ${number} · ` : ""}${pipeline} · Freshet`;
+  // Not when the page is opened: there the first stop is the link that skips to here.
+  if (change) $("main").focus();
   if (!number) return;
   $("version").replaceChildren(h("p", { class: "muted" }, `version ${number} ...`));
   let content;
@@ -233,7 +237,6 @@ async function route() {
   }
   if (mine !== versionTurn) return;
   $("version").replaceChildren(...content.filter(Boolean));
-  $("main").focus();
 }
 
 // MARK: Start

@@ -81,7 +81,7 @@ export class Timeline {
     this.marks = [];
     this.cursor = null;
     this.tip = h("div", { class: "tip", hidden: true });
-    this.frame = h("div", { class: "plot", tabindex: 0, role: "slider", "aria-label": "Cursor of the timeline", "aria-valuemin": 0,
+    this.frame = h("div", { class: "plot", tabindex: 0, role: "slider", "aria-label": "Cursor of the timeline", "aria-valuemin": 0, "aria-valuemax": 0, "aria-valuenow": 0,
       keydown: (event) => this.key(event), focus: () => this.point(this.cursor ?? this.points.length - 1), blur: () => this.hide(),
       pointermove: (event) => this.pointer(event), pointerdown: (event) => this.pointer(event), pointerleave: () => this.leave(), click: (event) => this.click(event) });
     this.note = h("p", { class: "muted" });
@@ -108,7 +108,12 @@ export class Timeline {
     this.frame.setAttribute("aria-valuemax", Math.max(0, points.length - 1));
     this.frame.setAttribute("aria-disabled", range ? "false" : "true");
     if (!width) return;
-    if (!range) { this.hide(); this.describe(); return this.frame.replaceChildren(); }
+    if (!range) {
+      this.x = null;
+      this.hide();
+      this.describe();
+      return this.frame.replaceChildren();
+    }
     const used = lanes.filter((lane) => this.marks.some((mark) => mark.kind === lane.kind));
     const bottom = margin.top + plotHeight, height = bottom + used.length * laneHeight + margin.axis;
     let first = points[0].t, last = points.at(-1).t;
@@ -159,6 +164,7 @@ export class Timeline {
 
   /// What is marked within a few pixels of a point.
   near(point) {
+    if (!this.x) return [];
     const at = this.x(point.t);
     return (this.groups ?? []).filter((group) => at >= group.x - 6 && at <= group.toX + 6);
   }
@@ -204,6 +210,7 @@ export class Timeline {
   leave() { if (document.activeElement !== this.frame) this.hide(); }
 
   pointer(event) {
+    if (!this.x) return;
     const at = event.clientX - this.frame.getBoundingClientRect().left;
     let best = -1, distance = Infinity;
     this.points.forEach((point, index) => {

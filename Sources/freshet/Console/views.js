@@ -3,7 +3,7 @@
 import { h, count, fixed, signed, share, probability, duration, time, none, isNumber, metricNames, verdict, table, versionLink } from "./format.js";
 import { bar } from "./plot.js";
 
-const pageRows = 15;
+const pageRows = 15, featuresMax = 40;
 
 /// A list in pages, newest first, under a section's heading.
 /// - load: asked with {limit, before}, answers {rows, next}.
@@ -70,10 +70,12 @@ const featureTitles = { psi: "PSI", js: "JS", ks: "KS", chi_square: "χ²" };
 const featureKeys = new Set([...Object.keys(featureTitles), "effect", "p_value", "missing_before", "missing_after", "mean_before", "mean_after", "unseen"]);
 
 /// Which features moved, in the order that the API gives: of effect.
-export function featureTable(features) {
+export function featureTable(all) {
+  const features = all.slice(0, featuresMax);
   const most = Math.max(...features.map((feature) => feature.effect ?? 0), 0.1);
   const has = (key) => features.some((feature) => isNumber(feature[key]));
-  return table("Features, the most moved first: the window after against the one before", [
+  const more = all.length > featuresMax ? ` (${featuresMax} of ${all.length})` : "";
+  return table(`Features, the most moved first${more}: the window after against the one before`, [
     { title: "Field", head: true, cell: (feature) => feature.field },
     { title: "Effect", cell: (feature) => h("span", { class: "nowrap" }, bar(feature.effect ?? 0, most), " ", fixed(feature.effect, 3)) },
     ...Object.keys(featureTitles).filter(has).map((key) => ({ title: featureTitles[key], number: true, cell: (feature) => fixed(feature[key], key === "chi_square" ? 1 : 3) })),
