@@ -5,7 +5,7 @@ EVENTS: waits until the page says, by itself, that so many were learned. FOLDER:
 """
 import base64, json, os, select, subprocess, sys, tempfile, time
 
-SECONDS_MAX = 60
+SECONDS_MAX = 90
 
 
 class Browser:
@@ -121,11 +121,11 @@ def check(browser, url, events):
     browser.until("document.querySelector('#timeline .line') && document.querySelector('#versions tbody tr')")
     seen["state"] = browser.js("document.querySelector('#state').textContent")
     seen["tiles"] = browser.js("Object.fromEntries([...document.querySelectorAll('.tile')].map((tile) => [tile.id.slice(5), tile.querySelector('.figure').textContent]))")
-    seen["nodes"], seen["drift"] = browser.js(f"({TABLE})('nodes')"), browser.js(f"({TABLE})('drift')")
-    # The page as it is opened now: its newest page of versions.
+    # The page as it is opened now: its lists are the newest.
     browser("Page.reload")
-    browser.until("document.querySelector('#timeline .line') && document.querySelector('#versions tbody tr')")
-    seen["versions"] = browser.js(f"({TABLE})('versions')")
+    browser.until("document.querySelector('#timeline .line') && document.querySelector('#versions tbody tr') && document.querySelector('#drift tbody tr, #drift p')")
+    for list in ("nodes", "drift", "versions"):
+        seen[list] = browser.js(f"({TABLE})('{list}')")
     seen["marks"] = browser.js("[...new Set([...document.querySelectorAll('.mark')].map((mark) => mark.classList[1]))]")
 
     # By keyboard: the first stop skips to the content; on the timeline, End and Enter open the newest version.
