@@ -73,7 +73,8 @@ let package = Package(
             ],
             resources: [
                 .embedInCode("../../pipelines/demo.yaml"), .embedInCode("../../schemas/openapi.json"), .embedInCode("Console/console.html"),
-                .embedInCode("Console/console.js"), .embedInCode("Console/console.css"),
+                .embedInCode("Console/console.css"), .embedInCode("Console/console.js"), .embedInCode("Console/format.js"), .embedInCode("Console/live.js"),
+                .embedInCode("Console/plot.js"), .embedInCode("Console/views.js"),
             ]
         ),
         .target(name: "TestSupport", dependencies: ["PostgresClient"], path: "Tests/Support"),
@@ -118,7 +119,8 @@ let package = Package(
             dependencies: [
                 "freshet", "TestSupport", "Pipeline", "Serving", "KafkaClient", "PostgresClient", "Records", "Model", "ReproducibleMath",
                 .product(name: "Crypto", package: "swift-crypto"),
-            ]
+            ],
+            exclude: ["console_check.py", "prometheus_alerts_test.yaml"]
         ),
     ],
     swiftLanguageModes: [.v6],

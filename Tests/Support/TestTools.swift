@@ -32,6 +32,16 @@ public struct TestTools: Sendable {
         return hasClient ? "\(venv)/bin/python" : nil
     }()
 
+    /// Chromium, and Prometheus's tool for rules and metrics; nil where they are not installed.
+    public static let chromium = program("chromium")
+    public static let promtool = program("promtool")
+    /// Python's own interpreter, for scripts that need no packages.
+    public static let python3 = program("python3")
+
+    private static func program(_ name: String) -> String? {
+        (ProcessInfo.processInfo.environment["PATH"] ?? "").split(separator: ":").map { "\($0)/\(name)" }.first { FileManager.default.isExecutableFile(atPath: $0) }
+    }
+
     /// libfaketime for programs with threads; nil where it is not installed.
     public static let libfaketime: String? = {
         let base = "/usr/lib"

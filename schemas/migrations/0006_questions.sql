@@ -29,6 +29,8 @@ CREATE INDEX versions_figures ON freshet.versions (pipeline, version) INCLUDE (l
 
 CREATE INDEX publications_sent_at ON freshet.publications (pipeline, sent_at);
 CREATE INDEX decisions_decided_at ON freshet.decisions (pipeline, decided_at);
+-- With a gate every version has a decision to publish it: the others are few, and are looked for among them.
+CREATE INDEX decisions_notable ON freshet.decisions (pipeline, id) WHERE NOT (decided_by = 'gate' AND decision = 'publish');
 
 CREATE VIEW freshet.version_history AS
 SELECT v.pipeline, v.version, v.lineage, v.parent, v.created_at, v.learned, v.refused, v.learned_total,

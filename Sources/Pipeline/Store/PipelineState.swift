@@ -135,10 +135,17 @@ extension Store {
     }
 
     /// The newest decisions before one, newest first: the gate's, those of trials, and operators' orders.
-    public func decisions(limit: Int, before: Int64 = .max) throws -> [ListedDecision] {
+    /// - Parameter notable: without what the gate let pass: with a gate, every version has such a decision.
+    public func decisions(
+        limit: Int, before: Int64 = .max, since: HistoryTime? = nil, until: HistoryTime? = nil, notable: Bool = false
+    ) throws -> [ListedDecision] {
         try connection.query(
-            "SELECT id, version, \(Self.decisionColumns) FROM freshet.decisions WHERE pipeline = $1 AND id < $2 ORDER BY id DESC LIMIT $3",
-            [.text(pipeline), .int(before), .int(Int64(limit))], timeout: Self.timeout
+            """
+            SELECT id, version, \(Self.decisionColumns) FROM freshet.decisions
+            WHERE pipeline = $1 AND id < $2 AND ($4::timestamptz IS NULL OR decided_at >= $4) AND ($5::timestamptz IS NULL OR decided_at <= $5)
+                \(notable ? "AND NOT (decided_by = 'gate' AND decision = 'publish')" : "")
+            ORDER BY id DESC LIMIT $3
+            """, [.text(pipeline), .int(before), .int(Int64(limit)), since?.value ?? .null, until?.value ?? .null], timeout: Self.timeout
         ).map { ListedDecision(id: try $0.int("id"), version: UInt64(try $0.int("version")), decision: try Self.decision($0)) }
     }
 }

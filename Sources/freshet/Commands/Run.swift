@@ -183,5 +183,6 @@ func learnerMetrics(_ learners: [LearnerService]) -> String {
     gap("gap_p99", "The 99th percentile of that difference.") { $0.p99 }
     gap("loss_difference", "Mean loss with the quantized weights less that with FP32 weights.") { $0.lossDifference }
     family("reference_logloss", .gauge, "The logloss of the window that the live one is compared with.") { $0.metrics?.reference?.window.logloss }
+    family("reference_loss", .gauge, "The loss of that window, of margins and regressions.") { $0.metrics?.reference?.window.loss }
     return page.text
 }

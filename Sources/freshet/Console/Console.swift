@@ -7,7 +7,7 @@ import PostgresClient
 import Serving
 import Synchronization
 
-/// Answers under `/`, `/console.js`, `/console.css` and `/api/v1/`.
+/// Answers under `/`, the page's files, and `/api/v1/`.
 final class Console: Sendable {
     private struct Source: Sendable {
         let name: String
@@ -67,15 +67,21 @@ final class Console: Sendable {
         return PageResponse(status: error.status, type: "application/json", headers: error.status == 405 ? [("allow", "GET")] : [], body: .bytes(bytes))
     }
 
-    private func route(_ request: PageRequest) async throws -> PageResponse? {
-        let files: [String: (bytes: [UInt8], type: String)] = [
-            "/": (PackageResources.console_html, "text/html; charset=utf-8"), "/console.js": (PackageResources.console_js, "text/javascript; charset=utf-8"),
-            "/console.css": (PackageResources.console_css, "text/css; charset=utf-8"), "/api/v1/openapi.json": (PackageResources.openapi_json, "application/json"),
+    /// The page: a document, its style, and modules that import one another.
+    private static let files: [String: (bytes: [UInt8], type: String)] = {
+        let script = "text/javascript; charset=utf-8"
+        return [
+            "/": (PackageResources.console_html, "text/html; charset=utf-8"), "/console.css": (PackageResources.console_css, "text/css; charset=utf-8"),
+            "/console.js": (PackageResources.console_js, script), "/format.js": (PackageResources.format_js, script),
+            "/live.js": (PackageResources.live_js, script), "/plot.js": (PackageResources.plot_js, script), "/views.js": (PackageResources.views_js, script),
         ]
-        let file = files[request.path]
+    }()
+
+    private func route(_ request: PageRequest) async throws -> PageResponse? {
+        let file = request.path == "/api/v1/openapi.json" ? (PackageResources.openapi_json, "application/json") : Self.files[request.path]
         guard file != nil || request.path.hasPrefix("/api/") else { return nil }
         guard request.method == "GET" else { throw ConsoleError(405, "nothing here can be changed", remedy: "use GET") }
-        if let file { return PageResponse(status: 200, type: file.type, body: .bytes(file.bytes)) }
+        if let (bytes, type) = file { return PageResponse(status: 200, type: type, body: .bytes(bytes)) }
         let parts = request.path.split(separator: "/", omittingEmptySubsequences: false).dropFirst().map { $0.removingPercentEncoding ?? "" }
         guard parts.count >= 3, parts[1] == "v1", parts[2] == "pipelines" else { throw Self.nothing }
         if parts.count == 3 {
@@ -132,10 +138,11 @@ final class Console: Sendable {
                 return DriftPage(drift: events, next: .init(events.count == limit ? events.last.map { DriftCursor($0).description } : nil))
             }
         case ("decisions", 1):
-            let query = try parameters("limit", "before")
+            let query = try parameters("limit", "before", "since", "until", "notable")
             let (limit, before) = (try query.count("limit", default: 20), try query.integer("before", 1...Int64.max) ?? .max)
+            let (since, until, notable) = (try query.time("since"), try query.time("until"), try query.flag("notable"))
             return try await ask { store in
-                let decisions = try store.decisions(limit: limit, before: before)
+                let decisions = try store.decisions(limit: limit, before: before, since: since, until: until, notable: notable)
                 return DecisionsPage(decisions: decisions, next: .init(decisions.count == limit ? decisions.last?.id : nil))
             }
         case ("nodes", 1):

@@ -75,6 +75,12 @@ struct ConsoleQuery {
         return value
     }
 
+    func flag(_ name: String) throws -> Bool {
+        guard let text = values[name] else { return false }
+        guard let value = Bool(text) else { throw wrong(name, "true or false is wanted") }
+        return value
+    }
+
     func metric(_ name: String) throws -> HistoryMetric {
         guard let metric = HistoryMetric(rawValue: try required(name, values[name])) else {
             throw wrong(name, "there are: " + HistoryMetric.allCases.map(\.rawValue).joined(separator: ", "))
