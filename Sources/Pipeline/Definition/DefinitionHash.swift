@@ -66,6 +66,7 @@ struct DefinitionHash {
         for detector in monitor.detectors {
             lines.append("adwin \(Self.exact(detector.values[0]))")
         }
+        lines += monitor.canonicalObserving
         lines += onDrift.canonical
         return Self.hex(lines)
     }

@@ -22,7 +22,7 @@ struct DefinitionReader {
         let features = DefinitionFeatures(file, source: source, testedFields: Set(tests.flatMap(\.fields)))
         let model = readModel(file)
         let learn = readLearn(file, label: source.label?.kind)
-        let monitor = readMonitor(file)
+        let monitor = readMonitor(file, source: source, features: features.definitions)
         let onDrift = readOnDrift(file, learn: learn)
         let version = readVersion(file)
         let snapshotSeconds = seconds(file.section("snapshot", example: "{seconds: 60}"), 60, PipelineDefinition.snapshotSecondsRange)
@@ -56,7 +56,7 @@ struct DefinitionReader {
             plan = try EventPlan(
                 features: features.definitions, label: (label.field, label.kind), weightField: source.weight?.field,
                 time: source.time.map { ($0.field, $0.unit) }, deduplicateField: source.deduplicate?.value.field,
-                servedByField: source.servedBy?.field, strict: strict, schema: source.schema?.compiled, bits: model.bits, seed: model.seed)
+                servedByField: source.servedBy?.field, strict: strict, schema: source.schema?.compiled, observing: monitor.observing, bits: model.bits, seed: model.seed)
         } catch {
             throw log.error([(file.node("features")?.position ?? .start, "\(error)")])
         }
@@ -127,7 +127,7 @@ struct DefinitionReader {
 
     // MARK: - monitor, version
 
-    private func readMonitor(_ file: DefinitionSection) -> PipelineDefinition.Monitor? {
+    private func readMonitor(_ file: DefinitionSection, source: SourceParts, features: [FeatureDefinition]) -> PipelineDefinition.Monitor? {
         guard let section = optional(file, "monitor", example: "{window: 10000, detectors: [{kind: adwin}]}") else { return nil }
         let window = section.integer("window", default: 10_000, in: PipelineDefinition.Monitor.windowRange)
         var detectors = [DetectorDefinition(.adwin)]
@@ -140,8 +140,10 @@ struct DefinitionReader {
             } ?? []
         }
         let reference = readReference(section)
-        guard let window, let reference else { return nil }
-        return .init(window: window, detectors: detectors, reference: reference)
+        let distributions = section.boolean("distributions", default: true)
+        let slices = readSlices(section, source: source, features: features)
+        guard let window, let reference, let distributions, let slices else { return nil }
+        return .init(window: window, detectors: detectors, distributions: distributions, slices: slices, reference: reference)
     }
 
     private func readReference(_ monitor: DefinitionSection) -> PipelineDefinition.Monitor.Reference? {

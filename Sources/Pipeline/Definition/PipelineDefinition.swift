@@ -158,6 +158,10 @@ public struct PipelineDefinition: Sendable {
         /// The number of events that the windowed metrics are over.
         public let window: Int
         public let detectors: [DetectorDefinition]
+        /// Whether the distributions of fields, prediction and label are watched.
+        public let distributions: Bool
+        /// Fields by whose values metrics are told apart.
+        public let slices: [String]
         public let reference: Reference
 
         static let windowRange = 10...10_000_000
