@@ -80,7 +80,7 @@ let package = Package(
                 "TestSupport", "Pipeline", "Learner", "Model", "Records", "Drift", "KafkaClient", "PostgresClient", "CMalloc",
                 .product(name: "Crypto", package: "swift-crypto"),
             ],
-            path: "Tests/Benchmarks", exclude: ["partial_fit.py", "mlserver_model.py"], swiftSettings: hot),
+            path: "Tests/Benchmarks", exclude: ["partial_fit.py", "mlserver_model.py", "river_detectors.py"], swiftSettings: hot),
         .target(
             name: "Simulator",
             dependencies: [
@@ -95,7 +95,7 @@ let package = Package(
         .testTarget(name: "ReproducibleMathTests", dependencies: ["ReproducibleMath"]),
         .testTarget(name: "ModelTests", dependencies: ["TestSupport", "Model", "Records"]),
         .testTarget(name: "LearnerTests", dependencies: ["TestSupport", "Learner", "Model", "Records", "ReproducibleMath"]),
-        .testTarget(name: "DriftTests", dependencies: ["Drift"]),
+        .testTarget(name: "DriftTests", dependencies: ["Drift"], exclude: ["river_answers.py"]),
         .testTarget(
             name: "PipelineTests", dependencies: ["TestSupport", "KafkaClient", "Pipeline", "Records", "Learner", "Model", "Drift"], exclude: ["Fixtures"]),
         .testTarget(name: "SimulatorTests", dependencies: ["Simulator"]),

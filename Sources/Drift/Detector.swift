@@ -82,6 +82,11 @@ public struct DetectorDefinition: Sendable, Equatable {
     /// Of every parameter, in the order of `kind.parameters`.
     public let values: [Double]
 
+    /// With the standard values of all parameters.
+    public init(standard kind: DetectorKind) {
+        (self.kind, name, values) = (kind, kind.rawValue, kind.parameters.map(\.standard))
+    }
+
     /// The parameters that are not given have their standard values; the name is the kind's. Throws `DriftError.invalidParameter`.
     public init(_ kind: DetectorKind, name: String? = nil, _ given: [String: Double] = [:]) throws(DriftError) {
         self.kind = kind

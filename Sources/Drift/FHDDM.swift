@@ -13,7 +13,7 @@ public struct FHDDM: DriftDetector {
     public static let parameters = [
         DriftParameter("sliding_window_size", .whole(1...100_000), 100, "The numbers of the window."),
         DriftParameter("confidence_level", .number(1e-300...1), 0.000001, "The probability of a false alarm at a number."),
-        DriftParameter("short_window_size", .whole(0...100_000), 0, "The newest numbers, as many as that, are watched besides; 0: they are not."),
+        DriftParameter("short_window_size", .whole(0...100_000), 0, "So many of the newest numbers are watched besides; 0: they are not."),
     ]
 
     private let values: [Double]

@@ -14,7 +14,7 @@ public struct KSWIN: DriftDetector {
         DriftParameter("alpha", .number(0...1), 0.005, "The probability of a false alarm at a number."),
         DriftParameter("window_size", .whole(2...20_000), 100, "The numbers of the window; at least two stat_size."),
         DriftParameter("stat_size", .whole(1...10_000), 30, "The newest numbers, and the sample drawn from the others."),
-        DriftParameter("seed", .whole(0...1_000_000_000), 1, "Of the sampling."),
+        DriftParameter("seed", .whole(0...1_000_000_000), 1, "What the random samples come of."),
     ]
     /// Smaller differences of the two distributions do not alarm, however improbable.
     public static let differenceMinimum = 0.1

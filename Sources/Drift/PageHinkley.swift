@@ -7,8 +7,8 @@ public struct PageHinkley: DriftDetector {
     public static let kind = "page_hinkley"
     public static let parameters = [
         DriftParameter("min_instances", .whole(1...1_000_000_000), 30, "No alarm before so many numbers."),
-        DriftParameter("delta", .number(0...1e100), 0.005, "The change a number that is tolerated."),
-        DriftParameter("threshold", .number(0...1e100), 50, "The sum of deviations that is not."),
+        DriftParameter("delta", .number(0...1e100), 0.005, "So much of every deviation is let pass."),
+        DriftParameter("threshold", .number(0...1e100), 50, "The rise, or fall, of the sum of deviations that alarms."),
         DriftParameter("alpha", .number(0...1), 1 - 0.0001, "The share of the sum that is kept at each number."),
         DriftParameter("mode", .word(["both", "up", "down"]), 0, "Which changes of the mean alarm."),
     ]

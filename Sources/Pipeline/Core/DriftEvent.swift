@@ -39,8 +39,8 @@ public struct DriftEvent: Sendable, Equatable {
     /// What `on_drift` does about it.
     public var actions: [String] = []
 
-    /// Whether predictions have become worse.
-    var isRising: Bool { kind == .drift && errorAfter > errorBefore }
+    /// A detector has found that predictions have become worse.
+    var isRising = false
 }
 
 /// How the values of a field differ from those of the reference. What a kind of field does not have is nil.

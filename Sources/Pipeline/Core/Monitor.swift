@@ -9,11 +9,14 @@ struct Monitor {
     private(set) var metrics: ProgressiveMetrics
     private(set) var reference: Reference?
     private var watches: [Watch]
+    private var shifts: ShiftWatch
     /// The figures of the last window that was complete when the next began.
     private var previous: MetricReport?
     private let window: UInt64
     private let objective: Loss
     private let onDrift: PipelineDefinition.OnDrift
+    /// Events until the next place where a window ends or recoveries are looked for; follows from `metrics.events`.
+    private var untilCheck: UInt64 = 0
 
     /// A detector, and what it has led to.
     private struct Watch {
@@ -48,14 +51,22 @@ struct Monitor {
         onDrift = definition.onDrift
         metrics = ProgressiveMetrics(window: definition.monitor.window, objective: objective)
         window = UInt64(definition.monitor.window)
+        shifts = try ShiftWatch(definition)
         watches = try definition.monitor.detectors.map { Watch(name: $0.name, detector: try Detector($0)) }
+        setCheck()
     }
 
-    mutating func apply(_ reference: Reference) { self.reference = reference }
+    mutating func apply(_ reference: Reference) {
+        self.reference = reference
+        shifts.referenceHasMoved()
+    }
 
     /// Takes in one scored event; returns what is found on it.
+    ///
+    /// - Parameter cursor: the place among the batch's observed events.
     @inline(__always)
-    mutating func add(_ score: Score, partition: Int32, offset: Int64) -> [DriftEvent] {
+    mutating func add(_ scored: ScoredExample, of batch: ExampleBatch, _ cursor: inout Int, partition: Int32) -> [DriftEvent] {
+        let score = scored.score
         metrics.add(score)
         // The error's size, such as |label - probability|: it moves with every prediction, where the 0/1 error only sees those that cross 0.5.
         let error = metrics.error(of: score)
@@ -64,10 +75,29 @@ struct Monitor {
             let signal = watches[index].detector.update(watches[index].input(score, error))
             if signal != .none || watches[index].isWarning { react(to: signal, of: index, &events) }
         }
-        if metrics.events % window == 0 { previous = metrics.recent.report }
-        if metrics.events % checkInterval == 0 { findRecoveries(&events) }
-        for index in events.indices { (events[index].partition, events[index].offset) = (partition, offset) }
+        shifts.add(scored, error: error, objective: objective, batch, &cursor)
+        untilCheck &-= 1
+        if untilCheck == 0 { check(&events) }
+        guard !events.isEmpty else { return events }
+        for index in events.indices { (events[index].partition, events[index].offset) = (partition, batch.examples[Int(scored.index)].offset) }
         return events
+    }
+
+    /// What is not looked at with every event.
+    @inline(never)
+    private mutating func check(_ events: inout [DriftEvent]) {
+        if metrics.events % window == 0 {
+            let before = previous
+            previous = metrics.recent.report
+            findShifts(before, &events)
+        }
+        if metrics.events % checkInterval == 0 { findRecoveries(&events) }
+        setCheck()
+    }
+
+    /// The next multiple of either.
+    private mutating func setCheck() {
+        untilCheck = min(window - metrics.events % window, checkInterval - metrics.events % checkInterval)
     }
 
     // MARK: Detectors
@@ -85,8 +115,10 @@ struct Monitor {
             watches[index].memory.warnedAt = metrics.events
             events.append(event(.warning, watches[index].name, nil))
         case .drift:
-            guard let alarm = watches[index].detector.lastAlarm else { return }
+            guard var alarm = watches[index].detector.lastAlarm else { return }
+            if watches[index].detector.kind.input == .success { (alarm.meanBefore, alarm.meanAfter) = (1 - alarm.meanBefore, 1 - alarm.meanAfter) }
             var event = event(.drift, watches[index].name, alarm)
+            event.isRising = alarm.meanAfter > alarm.meanBefore
             event.actions = onDrift.actions(rising: event.isRising)
             events.append(event)
             if event.isRising, let before = watches[index].memory.lossBefore ?? previous?.objective {
@@ -100,9 +132,33 @@ struct Monitor {
     private func event(_ kind: DriftEvent.Kind, _ detector: String, _ alarm: DriftEstimate?) -> DriftEvent {
         let now = metrics.recent.report
         return DriftEvent(
-            kind: kind, detector: detector, partition: 0, offset: 0, statistic: alarm?.statistic, threshold: alarm?.threshold,
+            kind: kind, detector: detector, partition: 0, offset: 0, statistic: nil, threshold: nil,
             errorBefore: alarm?.meanBefore ?? 0, errorAfter: alarm?.meanAfter ?? 0, eventsBefore: alarm?.widthBefore ?? 0,
-            eventsAfter: alarm?.widthAfter ?? 0, before: previous, after: now, reference: reference)
+            eventsAfter: alarm?.widthAfter ?? 0, before: previous, after: now, reference: reference, features: shifts.features, slices: shifts.slices)
+    }
+
+    // MARK: Windows
+
+    private mutating func findShifts(_ before: MetricReport?, _ events: inout [DriftEvent]) {
+        let found = shifts.close()
+        func event(_ detector: String) -> DriftEvent {
+            DriftEvent(
+                detector: detector, partition: 0, offset: 0, errorBefore: before?.objective ?? 0, errorAfter: previous?.objective ?? 0,
+                eventsBefore: before?.events ?? 0, eventsAfter: previous?.events ?? 0, before: before, after: previous, reference: reference,
+                actions: onDrift.actions(rising: false))
+        }
+        if let first = found.features.first {
+            var shift = event("features")
+            (shift.statistic, shift.threshold) = (first.effect, nil)
+            (shift.features, shift.slices) = (found.features, shifts.slices)
+            events.append(shift)
+        }
+        if let first = found.slices.first {
+            var shift = event("slices")
+            shift.statistic = first.statistic
+            (shift.features, shift.slices) = (shifts.features, found.slices)
+            events.append(shift)
+        }
     }
 
     // MARK: Recovery
@@ -126,6 +182,7 @@ struct Monitor {
             var event = event(.recovery, watches[index].name, nil)
             (event.statistic, event.threshold) = (now, before + 0.1 * (worst - before))
             event.eventsAfter = Int(metrics.events - driftAt)
+            event.actions = onDrift.actions(rising: false).filter { $0 == "notify" }
             events.append(event)
         }
     }
@@ -141,10 +198,12 @@ struct Monitor {
         }
         let stored = Stored(reference: reference, previous: previous, warning: watches.map(\.isWarning), memories: watches.map(\.memory))
         writer.append(String(decoding: try Entry.json.encode(stored), as: UTF8.self))
+        try shifts.encode(into: &writer)
     }
 
-    /// - Parameter format: of the snapshot; before 4 there was nothing but ADWIN.
-    mutating func restore(from reader: inout ByteReader) throws {
+    /// - Parameter format: of the snapshot; before 4 windows were not compared.
+    mutating func restore(from reader: inout ByteReader, format: Int) throws {
+        defer { setCheck() }
         metrics = try ProgressiveMetrics(decoding: &reader, window: Int(window), objective: objective)
         for index in watches.indices {
             let count = try reader.count(maximum: reader.remaining / 8)
@@ -157,6 +216,7 @@ struct Monitor {
         // What an older program wrote has none.
         for (index, memory) in (stored.memories ?? []).enumerated() where index < watches.count { watches[index].memory = memory }
         for (index, isWarning) in (stored.warning ?? []).enumerated() where index < watches.count { watches[index].isWarning = isWarning }
+        if format >= 4 { try shifts.restore(from: &reader) }
     }
 
     private struct Stored: Codable {

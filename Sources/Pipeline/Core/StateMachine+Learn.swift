@@ -7,12 +7,13 @@ import Records
 extension StateMachine {
     /// Appends to `scores`.
     func learn(_ batch: ExampleBatch, partition: Int32) {
-        guard definition.onDrift.changesLearning else { return learn(batch, 0..<batch.count, partition) }
+        var cursor = 0
+        guard definition.onDrift.changesLearning else { return learn(batch, 0..<batch.count, partition, &cursor) }
         var start = 0
         while start < batch.count {
             let read = learned + refused + UInt64(start)
             let end = min(batch.count, start + Int(Adaptation.boundary(after: read) - read))
-            learn(batch, start..<end, partition)
+            learn(batch, start..<end, partition, &cursor)
             start = end
             let next = learned + refused + UInt64(start)
             guard next % Adaptation.intervalEvents == 0 else { continue }
@@ -21,12 +22,12 @@ extension StateMachine {
         }
     }
 
-    private func learn(_ batch: ExampleBatch, _ range: Range<Int>, _ partition: Int32) {
+    private func learn(_ batch: ExampleBatch, _ range: Range<Int>, _ partition: Int32, _ cursor: inout Int) {
         let before = scores.count
         learner.learn(batch, in: range, partition: partition, trace: &trace, scores: &scores)
         adaptation.challenger?.learn(batch, range, partition: partition, others: scores[before...], objective: definition.learn.loss)
         for place in before..<scores.count {
-            let found = monitor.add(scores[place].score, partition: partition, offset: batch.examples[Int(scores[place].index)].offset)
+            let found = monitor.add(scores[place], of: batch, &cursor, partition: partition)
             guard !found.isEmpty else { continue }
             pendingDrift += found
             if found.contains(where: \.isRising) { adaptation.noticed() }

@@ -129,7 +129,7 @@ extension StateMachine {
         if let limit = deduplicator.map({ _ in definition.source.deduplicate?.last ?? 0 }) {
             deduplicator = try Deduplicator(decoding: &reader, limit: limit)
         }
-        try monitor.restore(from: &reader)
+        try monitor.restore(from: &reader, format: format)
         if format >= 4 { try adaptation.restore(from: &reader) }
         try learner.restore(from: &reader)
         adaptation.setRate(at: learned + refused, learner)

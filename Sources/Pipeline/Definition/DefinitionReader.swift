@@ -22,7 +22,7 @@ struct DefinitionReader {
         let features = DefinitionFeatures(file, source: source, testedFields: Set(tests.flatMap(\.fields)))
         let model = readModel(file)
         let learn = readLearn(file, label: source.label?.kind)
-        let monitor = readMonitor(file, source: source, features: features.definitions)
+        let monitor = readMonitor(file, learn: learn, source: source, features: features.definitions)
         let onDrift = readOnDrift(file, learn: learn)
         let version = readVersion(file)
         let snapshotSeconds = seconds(file.section("snapshot", example: "{seconds: 60}"), 60, PipelineDefinition.snapshotSecondsRange)
@@ -127,18 +127,12 @@ struct DefinitionReader {
 
     // MARK: - monitor, version
 
-    private func readMonitor(_ file: DefinitionSection, source: SourceParts, features: [FeatureDefinition]) -> PipelineDefinition.Monitor? {
+    private func readMonitor(
+        _ file: DefinitionSection, learn: PipelineDefinition.Learn?, source: SourceParts, features: [FeatureDefinition]
+    ) -> PipelineDefinition.Monitor? {
         guard let section = optional(file, "monitor", example: "{window: 10000, detectors: [{kind: adwin}]}") else { return nil }
         let window = section.integer("window", default: 10_000, in: PipelineDefinition.Monitor.windowRange)
-        var detectors = [DetectorDefinition(.adwin)]
-        if section.node("detectors") != nil {
-            detectors = section.sections("detectors", example: "{kind: adwin}")?.compactMap {
-                let kind = $0.choice("kind", as: DetectorKind.self)
-                let delta = $0.number("delta", default: 0.002, in: PipelineDefinition.Monitor.deltaRange)
-                guard kind != nil, let delta else { return nil }
-                return DetectorDefinition(.adwin, ["delta": delta])
-            } ?? []
-        }
+        let detectors = section.node("detectors") == nil ? PipelineDefinition.Monitor.standardDetectors : readDetectors(section, learn: learn)
         let reference = readReference(section)
         let distributions = section.boolean("distributions", default: true)
         let slices = readSlices(section, source: source, features: features)

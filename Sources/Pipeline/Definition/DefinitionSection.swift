@@ -20,7 +20,7 @@ package struct DefinitionSection {
         "learn.optimizer": ["kind", "rate", "forget", "alpha", "beta", "beta1", "beta2", "l1", "l2"],
         "learn.schedule": ["kind", "warm_up_events", "initial_events", "power", "length_events", "end", "half_life_events", "every_events", "factor"],
         "monitor": ["window", "detectors", "distributions", "slices", "reference"],
-        "monitor.detectors[]": ["kind", "delta"],
+        "monitor.detectors[]": detectorKeys,
         "on_drift": ["snapshot", "raise_rate", "reset_optimizer", "widen_auto", "rollback", "challenger", "notify"],
         "on_drift.raise_rate": ["factor", "events"],
         "on_drift.challenger": ["events", "confidence"],

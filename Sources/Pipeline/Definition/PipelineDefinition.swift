@@ -157,6 +157,7 @@ public struct PipelineDefinition: Sendable {
 
         /// The number of events that the windowed metrics are over.
         public let window: Int
+        /// No two of one name.
         public let detectors: [DetectorDefinition]
         /// Whether the distributions of fields, prediction and label are watched.
         public let distributions: Bool
@@ -165,7 +166,8 @@ public struct PipelineDefinition: Sendable {
         public let reference: Reference
 
         static let windowRange = 10...10_000_000
-        static let deltaRange = 1e-12...0.5
+        /// Where a file says nothing of detectors.
+        static let standardDetectors = [DetectorDefinition(standard: .adwin)]
     }
 
     /// A version is made after so many events or so long, whichever comes first.
