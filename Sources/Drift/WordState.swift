@@ -5,6 +5,10 @@ struct WordWriter {
 
     mutating func append(_ word: UInt32) { withUnsafeBytes(of: word.littleEndian) { bytes.append(contentsOf: $0) } }
 
+    mutating func append(_ words: [UInt32]) { words.map(\.littleEndian).withUnsafeBytes { bytes.append(contentsOf: $0) } }
+
+    mutating func append(_ doubles: [UInt64]) { doubles.map(\.littleEndian).withUnsafeBytes { bytes.append(contentsOf: $0) } }
+
     mutating func append(_ double: UInt64) {
         append(UInt32(truncatingIfNeeded: double))
         append(UInt32(truncatingIfNeeded: double >> 32))
