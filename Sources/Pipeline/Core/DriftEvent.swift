@@ -3,7 +3,7 @@
 import Learner
 
 /// Something that the monitor has found.
-public struct DriftEvent: Sendable, Equatable {
+public struct DriftEvent: Sendable, Equatable, Encodable {
     public enum Kind: String, Sendable, Codable, CaseIterable {
         /// A detector is close to firing.
         case warning
@@ -41,6 +41,14 @@ public struct DriftEvent: Sendable, Equatable {
 
     /// A detector has found that predictions have become worse.
     var isRising = false
+
+    private enum CodingKeys: String, CodingKey {
+        case kind, detector, partition, offset, statistic, threshold, before, after, reference, features, slices, actions
+        case errorBefore = "error_before"
+        case errorAfter = "error_after"
+        case eventsBefore = "events_before"
+        case eventsAfter = "events_after"
+    }
 }
 
 /// How the values of a field differ from those of the reference. What a kind of field does not have is nil.

@@ -151,13 +151,14 @@ struct DriftCommand: ParsableCommand {
         if output.json { return try Output.json(Result(drift: events)) }
         guard !events.isEmpty else { return Output.line("no drift events") }
         var table = TextTable(
-            ["recorded", "detector", "partition", "offset", "version", "error before", "after", "loss before", "after"],
-            rightAligned: Set(2...8))
+            ["recorded", "", "detector", "partition", "offset", "version", "error before", "after", "loss before", "after", "moved most", "done"],
+            rightAligned: Set(3...9))
         for event in events {
             table.add([
-                event.recordedAt, event.detector, String(event.partition), String(event.offset), String(event.version),
+                event.recordedAt, event.kind.rawValue, event.detector, String(event.partition), String(event.offset), String(event.version),
                 Format.fixed(event.errorBefore, 4), Format.fixed(event.errorAfter, 4), Format.fixed(event.before?.objective, 4),
                 Format.fixed(event.after?.objective, 4),
+                movedMost(event.features, event.slices), event.actions.joined(separator: ", "),
             ])
         }
         Output.line(table.text)
@@ -177,8 +178,15 @@ func describe(_ command: Command) -> String {
     }
 }
 
+/// The fields and slices that have moved most, in short.
+func movedMost(_ features: [FieldShift], _ slices: [SliceShift]) -> String {
+    let fields = features.prefix(2).map { "\($0.field.visible()) \(Format.fixed($0.effect, 2))" }
+    let values = slices.prefix(1).map { "\($0.field.visible())=\($0.value.visible()) \(Format.fixed($0.errorBefore, 2))→\(Format.fixed($0.errorAfter, 2))" }
+    return (fields + values).joined(separator: ", ")
+}
+
 func describe(_ event: RecordedDrift) -> String {
-    "drift: \(event.detector) at partition \(event.partition) offset \(event.offset), error "
+    "\(event.kind.rawValue): \(event.detector) at partition \(event.partition) offset \(event.offset), error "
         + "\(Format.fixed(event.errorBefore, 4)) over \(Format.count(event.eventsBefore)) events before, "
         + "\(Format.fixed(event.errorAfter, 4)) over \(Format.count(event.eventsAfter)) after"
 }
