@@ -7,6 +7,8 @@
 /// The KSWIN detector: alarms when the distribution of the newest numbers differs from that of a random sample of those before them. Hears any change of the
 /// distribution, not only of its mean. Takes any numbers. Gives no warnings.
 ///
+/// It tests at every number, so with the standard `alpha`, River's, it alarms about every 760 numbers that do not drift; 1e-5 is calmer.
+///
 /// The generator is seeded, and part of the state. It is not River's, so its alarms are at other numbers than River's, which differ by seed too.
 public struct KSWIN: DriftDetector {
     public static let kind = "kswin"
