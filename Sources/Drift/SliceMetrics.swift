@@ -78,7 +78,8 @@ public struct SliceMetrics: Sendable, Equatable {
     public mutating func add(
         _ values: UnsafeBufferPointer<UInt64>, loss: Double, error: Double, prediction: Double, label: Double, text: (UInt64) -> String?
     ) {
-        guard max(loss.magnitude, error.magnitude, prediction.magnitude, label.magnitude) <= Self.largestMagnitude else { return }
+        let largest = Self.largestMagnitude
+        guard loss.magnitude <= largest, error.magnitude <= largest, prediction.magnitude <= largest, label.magnitude <= largest else { return }
         for (index, hash) in values.enumerated() where index < fields.count {
             fields[index].add(hash, loss, error, prediction, label, text)
         }
@@ -160,6 +161,16 @@ public struct SliceDrift: Sendable, Equatable {
 }
 
 extension SliceMetrics.Sums {
+    @inline(__always)
+    fileprivate mutating func add(_ loss: Double, _ error: Double, _ prediction: Double, _ label: Double) {
+        count += 1
+        self.loss += loss
+        self.error += error
+        errorSquares += error * error
+        self.prediction += prediction
+        self.label += label
+    }
+
     /// The variance of the error is taken as of unit range: where errors are large and nearly equal, it is mostly rounding.
     func statistic(since before: Self) -> Double {
         let (n, m) = (before.count, count)
@@ -177,8 +188,11 @@ extension SliceMetrics.Field {
     }
 
     fileprivate mutating func add(_ hash: UInt64, _ loss: Double, _ error: Double, _ prediction: Double, _ label: Double, _ text: (UInt64) -> String?) {
-        var place = 0
-        while place < hashes.count, hashes[place] != hash { place += 1 }
+        let place = hashes.withUnsafeBufferPointer { hashes in
+            var place = 0
+            while place < hashes.count, hashes[place] != hash { place &+= 1 }
+            return place
+        }
         if place == hashes.count {
             if place < SliceMetrics.valuesMaximum {
                 hashes.append(hash)
@@ -190,12 +204,8 @@ extension SliceMetrics.Field {
         if place < hashes.count, rows[place].text == nil, hash != 0 {
             rows[place].text = text(hash).map { String(decoding: $0.utf8.prefix(SliceMetrics.textBytesMaximum), as: UTF8.self) }
         }
-        rows[place].current.count += 1
-        rows[place].current.loss += loss
-        rows[place].current.error += error
-        rows[place].current.errorSquares += error * error
-        rows[place].current.prediction += prediction
-        rows[place].current.label += label
+        // At one go: each access by itself asks whether the array is shared.
+        rows[place].current.add(loss, error, prediction, label)
     }
 
     private mutating func count(_ hash: UInt64) {

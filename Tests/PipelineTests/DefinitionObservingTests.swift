@@ -29,7 +29,7 @@ import Testing
 
     /// Protects: each mistake at its place, with what would be right.
     @Test(arguments: [
-        ("monitor: {distributions: maybe}", "7:27: monitor.distributions must be true or false; found the text `maybe`"),
+        ("monitor: {distributions: maybe}", "7:26: monitor.distributions must be true or false; found the text `maybe`"),
         ("monitor: {slices: country}", "7:19: monitor.slices must be a list, for example `[country, device]`; found the text `country`"),
         ("monitor: {slices: [7]}", "7:20: monitor.slices must be text; found the number `7`: put it in quotes"),
         ("monitor: {slices: [a, b, a]}", "7:26: monitor.slices names `a` twice; name it once"),
@@ -37,7 +37,7 @@ import Testing
             "monitor: {slices: [a, b, c, d, e, f, g, h, i]}",
             "7:19: monitor.slices has 9 fields; there may be 8: keep those whose values differ in what is predicted of them"
         ),
-        ("monitor: {slice: [a]}", "7:11: unknown key `slice` in monitor; did you mean `slices`? (known: window, detectors, distributions, slices, reference)"),
+        ("monitor: {slice: [a]}", "7:11: unknown key `slice` in monitor; did you mean `slices`? (known: window, detectors, distributions, slices, reference, false_alarms)"),
     ])
     func mistakes(lines: String, expected: String) {
         #expect(problems(smallPipeline + lines + "\n") == "p.yaml:" + expected)
