@@ -11,6 +11,8 @@ import Records
 struct ShiftWatch {
     /// Without a budget for false alarms: how often a window is found to differ by chance.
     private static let falseAlarmsAWindow = 1e-4
+    /// A smaller effect is none that anyone would do something about, however sure it is.
+    private static let effectMinimum = 0.1
     /// What is kept of a comparison.
     private static let shownMaximum = 5
 
@@ -102,7 +104,7 @@ struct ShiftWatch {
         if let drifts = distributions?.close(), !drifts.isEmpty {
             let shifts = drifts.map { FieldShift($0, name: fields[$0.field]) }
             features = Array(shifts.prefix(Self.shownMaximum))
-            let moved = shifts.filter { $0.pValue * Double(fields.count) < threshold }
+            let moved = shifts.filter { $0.pValue * Double(fields.count) < threshold && $0.effect >= Self.effectMinimum }
             found.features = moved.filter { !told.fields.contains($0.field) }
             told.fields = moved.map(\.field).sorted()
         }

@@ -44,7 +44,7 @@ extension StateMachine {
         let machine = try StateMachine(next)
         try Self.carry({ watch.encode(into: &$0) }, { try machine.watch.restore(from: &$0) })
         try Self.carry({ learner.encode(into: &$0) }, { try machine.learner.restore(from: &$0) })
-        if definition.monitor.window == next.monitor.window, definition.monitor.detectors == next.monitor.detectors {
+        if definition.monitor.keepsState(as: next.monitor) {
             try Self.carry({ try monitor.encode(into: &$0) }, { try machine.monitor.restore(from: &$0, format: Self.format) })
         } else if let reference = monitor.reference {
             machine.monitor.apply(reference)

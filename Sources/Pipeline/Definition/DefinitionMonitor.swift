@@ -20,6 +20,11 @@ extension PipelineDefinition.Monitor {
         static let runLengthMinimum = 1000.0
     }
 
+    /// Whether what it has seen means the same to another.
+    func keepsState(as next: Self) -> Bool {
+        window == next.window && detectors == next.detectors && distributions == next.distributions && slices == next.slices
+    }
+
     /// The probability that the comparison of a window with its reference alarms by chance; nil without a budget.
     var falseAlarmsAWindow: Double? { falseAlarms.map { min(Double(window) / $0.runLength, 0.05) } }
 }
