@@ -29,7 +29,7 @@ export function pages(section, what, load, render) {
       const page = await load({ limit: pageRows, before: befores.at(-1) });
       if (mine !== turn) return;
       next = page.next;
-      content = page.rows.length ? render(page.rows) : h("p", { class: "muted" }, `no ${what}`);
+      content = page.rows.length ? render(page.rows) : h("p", { class: "muted" }, befores.length > 1 ? "none before these" : `no ${what}`);
     } catch (trouble) {
       if (mine !== turn) return;
       content = troubleText(trouble);
