@@ -59,6 +59,7 @@ export function driftTable(events, choose) {
     { title: "Detector", cell: (event) => event.detector },
     { title: "Version", number: true, cell: (event) => versionLink(event.version) },
     ...(choose && events.some(tells) ? [{ title: "Moved", cell: (event) => (tells(event) ? h("button", { type: "button", click: () => choose(event) }, "features") : none) }] : []),
+    ...(events.some((event) => isNumber(event.statistic)) ? [{ title: "Statistic, threshold", number: true, cell: (event) => (isNumber(event.statistic) ? `${figure(event.statistic)}, ${figure(event.threshold)}` : none) }] : []),
     { title: "Error", number: true, cell: (event) => change(event.error_before, event.error_after) },
     { title: "Loss", number: true, cell: (event) => change(objective(event.before), objective(event.after)) },
     ...(events.some((event) => event.actions?.length) ? [{ title: "Actions", wrap: true, cell: (event) => event.actions?.join(", ").replaceAll("_", " ") || none }] : []),
@@ -66,7 +67,7 @@ export function driftTable(events, choose) {
   ], events);
 }
 
-const featureTitles = { psi: "PSI", js: "JS", ks: "KS", chi_square: "χ²" };
+const featureTitles = { psi: "PSI", ks: "KS", chi_square: "χ²" };
 const featureKeys = new Set([...Object.keys(featureTitles), "effect", "p_value", "missing_before", "missing_after", "mean_before", "mean_after", "unseen"]);
 
 /// Which features moved, in the order that the API gives: of effect.
