@@ -104,7 +104,7 @@ export const sliceTable = (slices) =>
 /// Columns of the numbers that only some pipelines have, named by their keys.
 function otherColumns(rows, known) {
   const keys = [...new Set(rows.flatMap((row) => Object.keys(row).filter((key) => isNumber(row[key]) && !known.has(key))))];
-  return keys.map((key) => ({ title: key.replaceAll("_", " "), number: true, cell: (row) => (Number.isInteger(row[key]) ? count(row[key]) : fixed(row[key])) }));
+  return keys.map((key) => ({ title: key[0].toUpperCase() + key.slice(1).replaceAll("_", " "), number: true, cell: (row) => (Number.isInteger(row[key]) ? count(row[key]) : fixed(row[key])) }));
 }
 
 /// A drift event's features and slices, with which event it was.
