@@ -59,8 +59,9 @@ export function driftTable(events, choose) {
     { title: "Detector", cell: (event) => event.detector },
     { title: "Version", number: true, cell: (event) => versionLink(event.version) },
     ...(choose && events.some(tells) ? [{ title: "Moved", cell: (event) => (tells(event) ? h("button", { type: "button", click: () => choose(event) }, "features") : none) }] : []),
-    ...(events.some((event) => isNumber(event.statistic)) ? [{ title: "Statistic, threshold", number: true, cell: (event) => (isNumber(event.statistic) ? `${figure(event.statistic)}, ${figure(event.threshold)}` : none) }] : []),
-    { title: "Error", number: true, cell: (event) => change(event.error_before, event.error_after) },
+    ...(events.some((event) => isNumber(event.statistic)) ? [{ title: "Statistic (threshold)", number: true, cell: (event) => figure(event.statistic) + (isNumber(event.threshold) ? ` (${figure(event.threshold)})` : "") }] : []),
+    // A warning or a recovery has none.
+    { title: "Error", number: true, cell: (event) => (event.events_before + event.events_after > 0 ? change(event.error_before, event.error_after) : none) },
     { title: "Loss", number: true, cell: (event) => change(objective(event.before), objective(event.after)) },
     ...(events.some((event) => event.actions?.length) ? [{ title: "Actions", wrap: true, cell: (event) => event.actions?.join(", ").replaceAll("_", " ") || none }] : []),
     { title: "Event", number: true, cell: (event) => (isNumber(event.partition) ? `${event.partition} @ ${count(event.offset)}` : none) },
@@ -110,7 +111,7 @@ function otherColumns(rows, known) {
 /// A drift event's features and slices, with which event it was.
 export function movedView(event) {
   return h("div", null,
-    h("h3", null, `What moved at ${event.detector}'s ${kindOf(event)}, version `, versionLink(event.version)),
+    h("h3", null, `What moved: ${kindOf(event)} by ${event.detector}, version `, versionLink(event.version)),
     h("div", { class: "moved" },
       event.features?.length ? featureTable(event.features) : null,
       event.slices?.length ? sliceTable(event.slices) : null));
