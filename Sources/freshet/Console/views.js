@@ -74,12 +74,11 @@ const featureKeys = new Set([...Object.keys(featureTitles), "effect", "p_value",
 /// Which features moved, in the order that the API gives: of effect.
 export function featureTable(all) {
   const features = all.slice(0, featuresMax);
-  const most = Math.max(...features.map((feature) => feature.effect ?? 0), 0.1);
   const has = (key) => features.some((feature) => isNumber(feature[key]));
   const more = all.length > featuresMax ? ` (${featuresMax} of ${all.length})` : "";
   return table(`Features, the most moved first${more}: the window after against the one before`, [
     { title: "Field", head: true, cell: (feature) => feature.field },
-    { title: "Effect", cell: (feature) => h("span", { class: "nowrap" }, bar(feature.effect ?? 0, most), " ", fixed(feature.effect, 3)) },
+    { title: "Effect", cell: (feature) => h("span", { class: "nowrap" }, bar(feature.effect ?? 0), " ", fixed(feature.effect, 3)) },
     ...Object.keys(featureTitles).filter(has).map((key) => ({ title: featureTitles[key], number: true, cell: (feature) => fixed(feature[key], key === "chi_square" ? 1 : 3) })),
     { title: "p", number: true, cell: (feature) => probability(feature.p_value) },
     { title: "Missing", number: true, cell: (feature) => change(feature.missing_before, feature.missing_after, share) },
