@@ -90,8 +90,7 @@ class Browser:
                 file.write(base64.b64decode(self("Page.captureScreenshot", format="png", captureBeyondViewport=True)["data"]))
 
 
-# Wider than the window is what scrolls sideways as a whole; and the contrast of every text with what is behind it, by WCAG's formula.
-OVERFLOW = "document.documentElement.scrollWidth - innerWidth"
+# The least contrast of a text with what is behind it, by WCAG's formula.
 CONTRAST = """(() => {
   const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
   const over = (color, below) => {
@@ -149,7 +148,7 @@ def check(browser, url, events):
                 browser.until(f"document.querySelector('{ready}')?.checkVisibility()")
                 time.sleep(0.3)
                 contrast, where = browser.js(CONTRAST)
-                seen["looks"].append({"view": view, "width": width, "dark": dark, "overflow": browser.js(OVERFLOW), "contrast": round(contrast, 2), "least": where})
+                seen["looks"].append({"view": view, "width": width, "dark": dark, "overflow": browser.js("document.documentElement.scrollWidth") - width, "contrast": round(contrast, 2), "least": where})
                 browser.shot(f"{view}-{width}-{'dark' if dark else 'light'}")
     browser.js("0")
     seen["problems"] = browser.problems

@@ -1,5 +1,5 @@
 // What tests use from outside Debian: Tansu, a Kafka-compatible broker of its own making, a newer librdkafka, Python's client for what
-// Freshet never asks a broker for, and a client of the Open Inference Protocol. `make peers` puts them into .build/peers; without them the tests that need them are skipped.
+// Freshet never asks a broker for, a client of the Open Inference Protocol, and a checker of OpenAPI documents. `make peers` puts them into .build/peers; without them the tests that need them are skipped.
 
 import Foundation
 
@@ -41,6 +41,12 @@ public struct TestTools: Sendable {
     private static func program(_ name: String) -> String? {
         (ProcessInfo.processInfo.environment["PATH"] ?? "").split(separator: ":").map { "\($0)/\(name)" }.first { FileManager.default.isExecutableFile(atPath: $0) }
     }
+
+    /// A checker of HTTP interfaces against their OpenAPI documents; nil where `make peers` could not install it.
+    public static let schemathesis: String? = {
+        let program = "\(TestData.root)/.build/peers/bin/schemathesis"
+        return FileManager.default.isExecutableFile(atPath: program) ? program : nil
+    }()
 
     /// libfaketime for programs with threads; nil where it is not installed.
     public static let libfaketime: String? = {

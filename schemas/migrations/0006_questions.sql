@@ -10,7 +10,7 @@ CREATE TABLE freshet.node_swaps (
     PRIMARY KEY (pipeline, node, swapped_at),
     FOREIGN KEY (pipeline, version) REFERENCES freshet.versions ON DELETE CASCADE
 );
-COMMENT ON TABLE freshet.node_swaps IS 'What each serving node has served, from its reports: of several swaps between two reports, which are a tenth of a second apart, only the last. A row goes with its version.';
+COMMENT ON TABLE freshet.node_swaps IS 'What each serving node has served, from its reports: of several swaps between two reports, which are a second apart, only the last. A row goes with its version.';
 COMMENT ON COLUMN freshet.node_swaps.swapped_at IS 'By the node''s clock.';
 COMMENT ON COLUMN freshet.node_swaps.publication IS 'The publication that brought the version: after a rollback a greater one has an older version.';
 CREATE INDEX node_swaps_version ON freshet.node_swaps (pipeline, version);
@@ -20,12 +20,17 @@ ALTER TABLE freshet.versions
     ADD COLUMN learned_total bigint GENERATED ALWAYS AS ((metrics->'total'->>'events')::bigint) STORED,
     ADD COLUMN logloss double precision GENERATED ALWAYS AS ((metrics->'window'->>'logloss')::double precision) STORED,
     ADD COLUMN loss double precision GENERATED ALWAYS AS ((metrics->'window'->>'loss')::double precision) STORED,
+    ADD COLUMN mae double precision GENERATED ALWAYS AS ((metrics->'window'->>'mae')::double precision) STORED,
+    ADD COLUMN rmse double precision GENERATED ALWAYS AS ((metrics->'window'->>'rmse')::double precision) STORED,
     ADD COLUMN auc double precision GENERATED ALWAYS AS ((metrics->'window'->>'auc')::double precision) STORED,
     ADD COLUMN accuracy double precision GENERATED ALWAYS AS ((metrics->'window'->>'accuracy')::double precision) STORED,
+    ADD COLUMN precision double precision GENERATED ALWAYS AS ((metrics->'window'->>'precision')::double precision) STORED,
+    ADD COLUMN recall double precision GENERATED ALWAYS AS ((metrics->'window'->>'recall')::double precision) STORED,
+    ADD COLUMN f1 double precision GENERATED ALWAYS AS ((metrics->'window'->>'f1')::double precision) STORED,
     ADD COLUMN calibration_error double precision GENERATED ALWAYS AS ((metrics->'window'->>'calibration_error')::double precision) STORED;
 COMMENT ON COLUMN freshet.versions.learned_total IS 'Events learned in the lineage up to here, of metrics.';
-COMMENT ON COLUMN freshet.versions.logloss IS 'Of the window, from metrics; so are loss, auc, accuracy and calibration_error.';
-CREATE INDEX versions_figures ON freshet.versions (pipeline, version) INCLUDE (logloss, loss, auc, accuracy, calibration_error);
+COMMENT ON COLUMN freshet.versions.logloss IS 'Of the window, from metrics; so are the other figures.';
+CREATE INDEX versions_figures ON freshet.versions (pipeline, version) INCLUDE (logloss, loss, mae, rmse, auc, accuracy, precision, recall, f1, calibration_error);
 
 CREATE INDEX publications_sent_at ON freshet.publications (pipeline, sent_at);
 CREATE INDEX decisions_decided_at ON freshet.decisions (pipeline, decided_at);

@@ -15,7 +15,7 @@ public struct Difference: Sendable, Encodable {
     public var descends: Bool
     /// The newest version that both came from, or are; 0 for none.
     public var commonVersion: UInt64
-    /// Between the two, where one came from the other; else absent.
+    /// By the newer one since the older, where one came from the other; else absent.
     public var learned: Int?
     public var refused: Int?
     public var definitionChanged: Bool

@@ -5,8 +5,8 @@ import Foundation
 import Model
 import Records
 
-/// A bounded dictionary of indices to names.
-final class FeatureNames {
+/// A bounded dictionary of indices to names. Used by one thread.
+package final class FeatureNames {
     /// What a name takes is some hundred bytes.
     static let namesMaximum = 1 << 20
 
@@ -18,7 +18,7 @@ final class FeatureNames {
     /// One bit a hashed feature: an event that has nothing new is not named.
     private var isKnown: [UInt64]
 
-    init(_ definition: PipelineDefinition) {
+    package init(_ definition: PipelineDefinition) {
         plan = definition.plan
         layout = definition.layout
         decoder = EventDecoder(plan)
@@ -36,7 +36,7 @@ final class FeatureNames {
     }
 
     /// Takes an event's names.
-    func add(_ value: some Collection<UInt8>) {
+    package func add(_ value: some Collection<UInt8>) {
         for (index, name) in Self.names(in: value, decoder, scratch) where !knows(index) {
             isKnown[Int(index) / 64] |= 1 << UInt64(index % 64)
             names[index] = name
@@ -46,7 +46,7 @@ final class FeatureNames {
     private func knows(_ index: UInt32) -> Bool { isKnown[Int(index) / 64] >> UInt64(index % 64) & 1 == 1 }
 
     /// What a feature is called; nil where no event had it. A value of a dense vector is `field[3]`.
-    func name(_ feature: Int) -> String? {
+    package func name(_ feature: Int) -> String? {
         if feature < 1 << plan.bits { return names[UInt32(feature)] }
         for (field, start, size) in zip3(plan.denseFields.map(\.name), layout.denseStarts, layout.denseSizes) where (start..<start + size).contains(feature) {
             return "\(field)[\(feature - start)]"
@@ -65,7 +65,7 @@ final class FeatureNames {
 
     /// The index of the feature of a name, as `name` gives it, or of `index:N`.
     /// - Throws: `FeatureQuestionError` where the pipeline has no such feature.
-    static func index(of text: String, _ definition: PipelineDefinition) throws -> Int {
+    package static func index(of text: String, _ definition: PipelineDefinition) throws -> Int {
         let (plan, layout) = (definition.plan, definition.layout)
         if text.hasPrefix("index:") {
             guard let index = Int(text.dropFirst(6)), (0..<layout.featureCount).contains(index) else {
@@ -81,7 +81,8 @@ final class FeatureNames {
         // An event with nothing but that feature, decoded as any other; without the schema, which may want more fields.
         let bare = try EventPlan(features: plan.features, bits: plan.bits, seed: plan.seed)
         let decoder = EventDecoder(bare), scratch = ExampleBatch()
-        for event in [event([text[...]], bare), event(text.split(separator: "*"), bare)] {
+        // `a=1*b` is a cross where there is one, and else a value with a star in it.
+        for event in [event(text.split(separator: "*"), bare), event([text[...]], bare)] {
             guard let event, let bytes = try? JSONSerialization.data(withJSONObject: event) else { continue }
             if let found = names(in: bytes, decoder, scratch).first(where: { $0.1 == text }) { return Int(found.0) }
         }

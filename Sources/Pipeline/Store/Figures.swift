@@ -3,7 +3,7 @@
 import Foundation
 import PostgresClient
 
-/// A figure of the window that ended at a version, which can be better or worse.
+/// A figure of the window that ended at a version, which can be better or worse. The raw values are columns of `freshet.versions`.
 public enum HistoryMetric: String, Sendable, CaseIterable {
     case logloss, loss, mae, rmse, auc, accuracy, precision, recall, f1
     case calibrationError = "calibration_error"
@@ -12,14 +12,6 @@ public enum HistoryMetric: String, Sendable, CaseIterable {
         switch self {
         case .auc, .accuracy, .precision, .recall, .f1: true
         case .logloss, .loss, .mae, .rmse, .calibrationError: false
-        }
-    }
-
-    /// Those in an index are columns.
-    var column: String {
-        switch self {
-        case .logloss, .loss, .auc, .accuracy, .calibrationError: rawValue
-        case .mae, .rmse, .precision, .recall, .f1: "(metrics->'window'->>'\(rawValue)')::double precision"
         }
     }
 }
@@ -168,8 +160,8 @@ extension Store {
             guard first <= last else { continue }
             let row = try connection.query(
                 """
-                SELECT version, \(metric.column) AS value FROM freshet.versions
-                WHERE pipeline = $1 AND version BETWEEN $2 AND $3 AND \(metric.column) \(condition) ORDER BY version \(isNewest ? "DESC" : "") LIMIT 1
+                SELECT version, \(metric.rawValue) AS value FROM freshet.versions
+                WHERE pipeline = $1 AND version BETWEEN $2 AND $3 AND \(metric.rawValue) \(condition) ORDER BY version \(isNewest ? "DESC" : "") LIMIT 1
                 """, [.text(pipeline), .int(Int64(clamping: first)), .int(Int64(clamping: last))] + (bound.map { [.double($0)] } ?? []), timeout: Self.timeout
             ).first
             if let row { return (UInt64(try row.int("version")), try row.double("value")) }

@@ -21,7 +21,7 @@ struct TimeOptions: ParsableArguments {
 struct AtCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "at", abstract: "What was the newest version at a moment, what was published, and which nodes served what.",
-        discussion: "TIME is \(HistoryTime.forms). What a node served is known from its reports: of several swaps within a tenth of a second, only the last.")
+        discussion: "TIME is \(HistoryTime.forms). What a node served is known from its reports: of several swaps within a second, only the last.")
 
     @OptionGroup var history: HistoryOptions
     @Argument(help: "The moment.") var time: HistoryTime

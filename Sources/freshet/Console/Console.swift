@@ -18,9 +18,15 @@ final class Console: Sendable {
     private let sources: [Source]
     private let reader = HistoryReader()
     private let streams = ConsoleStreams()
+    /// The OpenAPI document with the names of the pipelines that there are.
+    private let document: [UInt8]
 
     init(_ definitions: [PipelineDefinition]) throws {
         let reader = reader
+        document = Array(
+            String(decoding: PackageResources.openapi_json, as: UTF8.self).replacing(
+                #""pattern": "^[a-z0-9_-]{1,64}$""#, with: "\"enum\": [\(definitions.map { "\"\($0.name)\"" }.joined(separator: ", "))]"
+            ).utf8)
         sources = try definitions.map { definition in
             let url = try definition.postgresURL(), name = definition.name
             return Source(
@@ -78,7 +84,7 @@ final class Console: Sendable {
     }()
 
     private func route(_ request: PageRequest) async throws -> PageResponse? {
-        let file = request.path == "/api/v1/openapi.json" ? (PackageResources.openapi_json, "application/json") : Self.files[request.path]
+        let file = request.path == "/api/v1/openapi.json" ? (document, "application/json") : Self.files[request.path]
         guard file != nil || request.path.hasPrefix("/api/") else { return nil }
         guard request.method == "GET" else { throw ConsoleError(405, "nothing here can be changed", remedy: "use GET") }
         if let (bytes, type) = file { return PageResponse(status: 200, type: type, body: .bytes(bytes)) }

@@ -57,10 +57,10 @@ export function sparkline(points, width = 120, height = 28) {
     h("path", { d: linePath(points, x, y), "vector-effect": "non-scaling-stroke" }));
 }
 
-/// A bar for a value between 0 and `most`.
-export const bar = (value, most) =>
+/// A bar for a value between 0 and 1.
+export const bar = (value) =>
   h("svg", { class: "effect", viewBox: "0 0 60 8", "aria-hidden": "true" },
-    h("rect", { class: "track", width: 60, height: 8 }), h("rect", { width: Math.max(0, Math.min(1, value / (most || 1))) * 60, height: 8 }));
+    h("rect", { class: "track", width: 60, height: 8 }), h("rect", { width: Math.max(0, Math.min(1, value)) * 60, height: 8 }));
 
 /// The kinds of marks: each has a lane and a shape of its own, so none is known by its colour alone.
 export const lanes = [

@@ -29,7 +29,7 @@ export function pages(section, what, load, render) {
       const page = await load({ limit: pageRows, before: befores.at(-1) });
       if (mine !== turn) return;
       next = page.next;
-      content = page.rows.length ? render(page.rows) : h("p", { class: "muted" }, `no ${what}`);
+      content = page.rows.length ? render(page.rows) : h("p", { class: "muted" }, befores.length > 1 ? "none before these" : `no ${what}`);
     } catch (trouble) {
       if (mine !== turn) return;
       content = troubleText(trouble);
@@ -59,25 +59,26 @@ export function driftTable(events, choose) {
     { title: "Detector", cell: (event) => event.detector },
     { title: "Version", number: true, cell: (event) => versionLink(event.version) },
     ...(choose && events.some(tells) ? [{ title: "Moved", cell: (event) => (tells(event) ? h("button", { type: "button", click: () => choose(event) }, "features") : none) }] : []),
-    { title: "Error", number: true, cell: (event) => change(event.error_before, event.error_after) },
+    ...(events.some((event) => isNumber(event.statistic)) ? [{ title: "Statistic (threshold)", number: true, cell: (event) => figure(event.statistic) + (isNumber(event.threshold) ? ` (${figure(event.threshold)})` : "") }] : []),
+    // A warning or a recovery has none.
+    { title: "Error", number: true, cell: (event) => (event.events_before + event.events_after > 0 ? change(event.error_before, event.error_after) : none) },
     { title: "Loss", number: true, cell: (event) => change(objective(event.before), objective(event.after)) },
     ...(events.some((event) => event.actions?.length) ? [{ title: "Actions", wrap: true, cell: (event) => event.actions?.join(", ").replaceAll("_", " ") || none }] : []),
     { title: "Event", number: true, cell: (event) => (isNumber(event.partition) ? `${event.partition} @ ${count(event.offset)}` : none) },
   ], events);
 }
 
-const featureTitles = { psi: "PSI", js: "JS", ks: "KS", chi_square: "χ²" };
+const featureTitles = { psi: "PSI", ks: "KS", chi_square: "χ²" };
 const featureKeys = new Set([...Object.keys(featureTitles), "effect", "p_value", "missing_before", "missing_after", "mean_before", "mean_after", "unseen"]);
 
 /// Which features moved, in the order that the API gives: of effect.
 export function featureTable(all) {
   const features = all.slice(0, featuresMax);
-  const most = Math.max(...features.map((feature) => feature.effect ?? 0), 0.1);
   const has = (key) => features.some((feature) => isNumber(feature[key]));
   const more = all.length > featuresMax ? ` (${featuresMax} of ${all.length})` : "";
   return table(`Features, the most moved first${more}: the window after against the one before`, [
     { title: "Field", head: true, cell: (feature) => feature.field },
-    { title: "Effect", cell: (feature) => h("span", { class: "nowrap" }, bar(feature.effect ?? 0, most), " ", fixed(feature.effect, 3)) },
+    { title: "Effect", cell: (feature) => h("span", { class: "nowrap" }, bar(feature.effect ?? 0), " ", fixed(feature.effect, 3)) },
     ...Object.keys(featureTitles).filter(has).map((key) => ({ title: featureTitles[key], number: true, cell: (feature) => fixed(feature[key], key === "chi_square" ? 1 : 3) })),
     { title: "p", number: true, cell: (feature) => probability(feature.p_value) },
     { title: "Missing", number: true, cell: (feature) => change(feature.missing_before, feature.missing_after, share) },
@@ -103,13 +104,13 @@ export const sliceTable = (slices) =>
 /// Columns of the numbers that only some pipelines have, named by their keys.
 function otherColumns(rows, known) {
   const keys = [...new Set(rows.flatMap((row) => Object.keys(row).filter((key) => isNumber(row[key]) && !known.has(key))))];
-  return keys.map((key) => ({ title: key.replaceAll("_", " "), number: true, cell: (row) => (Number.isInteger(row[key]) ? count(row[key]) : fixed(row[key])) }));
+  return keys.map((key) => ({ title: key[0].toUpperCase() + key.slice(1).replaceAll("_", " "), number: true, cell: (row) => (Number.isInteger(row[key]) ? count(row[key]) : fixed(row[key])) }));
 }
 
 /// A drift event's features and slices, with which event it was.
 export function movedView(event) {
   return h("div", null,
-    h("h3", null, `What moved at ${event.detector}'s ${kindOf(event)}, version `, versionLink(event.version)),
+    h("h3", null, `What moved: ${kindOf(event)} by ${event.detector}, version `, versionLink(event.version)),
     h("div", { class: "moved" },
       event.features?.length ? featureTable(event.features) : null,
       event.slices?.length ? sliceTable(event.slices) : null));
