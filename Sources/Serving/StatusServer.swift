@@ -40,6 +40,8 @@ public struct StatusServer: Service {
     public func run() async throws {
         var limits = HTTPLimits()
         limits.responseSecondsMax = Self.streamSecondsMax
+        // Pages say what is wrong with a query, however long, better than a limit does.
+        (limits.urlBytesMax, limits.headerBytesMax) = (32 << 10, 48 << 10)
         try await HTTPService(host: host, port: port, bound: bound, logger: logger, limits: limits) { request in
             let page = PageRequest(method: request.method.rawValue, path: request.uri.path, query: request.uri.query)
             if let answer = await pages(page) { return Response(answer) }

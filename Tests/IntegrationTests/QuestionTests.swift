@@ -254,7 +254,7 @@ extension Integration {
                 #expect(Asker.get(port, "/")?.hasPrefix("HTTP/1.1 200") == true)
                 let bare = try loop.start("console", loop.file, "--port", "0")
                 let answer = try Asker.json(try await loop.port(of: bare), "/api/v1/pipelines/clicks")
-                #expect(answer.status == 503 && answer.body["error"].string?.contains("freshet migrate") == true)
+                #expect(answer.status == 503 && answer.body["remedy"].string?.contains("freshet migrate") == true)
             }
         }
 

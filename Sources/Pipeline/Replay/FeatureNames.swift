@@ -48,8 +48,8 @@ package final class FeatureNames {
     /// What a feature is called; nil where no event had it. A value of a dense vector is `field[3]`.
     package func name(_ feature: Int) -> String? {
         if feature < 1 << plan.bits { return names[UInt32(feature)] }
-        for (field, start, size) in zip3(plan.denseFields.map(\.name), layout.denseStarts, layout.denseSizes) where (start..<start + size).contains(feature) {
-            return "\(field)[\(feature - start)]"
+        for (field, start) in zip(plan.denseFields, layout.denseStarts) where (start..<start + field.size).contains(feature) {
+            return "\(field.name)[\(feature - start)]"
         }
         return nil
     }
@@ -125,8 +125,6 @@ public struct FeatureQuestionError: Error, CustomStringConvertible, Sendable {
     public let description: String
     init(_ description: String) { self.description = description }
 }
-
-private func zip3<A, B, C>(_ a: [A], _ b: [B], _ c: [C]) -> [(A, B, C)] { zip(a, zip(b, c)).map { ($0, $1.0, $1.1) } }
 
 /// A weight before and after. The JSON keys are an interface.
 public struct WeightChange: Sendable, Codable, Equatable {

@@ -53,7 +53,7 @@ final class Console: Sendable {
         } catch let error as ConsoleError {
             answer = Self.refusal(error)
         } catch let error as HistoryAway {
-            answer = Self.refusal(ConsoleError(503, error.reason, remedy: "ask again in a moment"))
+            answer = Self.refusal(ConsoleError(503, error.reason, remedy: error.remedy))
             answer.headers.append(("retry-after", "1"))
         } catch let error as StoreError {
             answer = Self.refusal(ConsoleError(error.kind == .missing ? 404 : 500, error.description))

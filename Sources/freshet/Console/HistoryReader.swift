@@ -8,6 +8,7 @@ import PostgresClient
 /// The history cannot be asked now.
 struct HistoryAway: Error {
     let reason: String
+    var remedy = "ask again in a moment"
 }
 
 /// `@unchecked Sendable`: what is mutable is used under `condition` only.
@@ -90,7 +91,7 @@ final class HistoryReader: @unchecked Sendable {
                 if connections.open[url]?.isBroken == true { connections.open.removeValue(forKey: url)?.close() }
                 if wasOpen, !isLast, connections.open[url] == nil { continue }
                 if error.sqlState == "42P01" || error.sqlState == "42703" {
-                    throw HistoryAway(reason: "the database has no tables of freshet, or older ones: `freshet migrate` makes them (\(error.message))")
+                    throw HistoryAway(reason: "the database has no tables of freshet, or older ones (\(error.message))", remedy: "`freshet migrate PIPELINE` makes them")
                 }
                 guard error.isOutage || error.kind == .connectionLost else { throw error }
                 let reason = "the database is away: \(error.kind.rawValue), \(error.message)"
