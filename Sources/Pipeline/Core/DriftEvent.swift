@@ -3,7 +3,7 @@
 import Learner
 
 /// Something that the monitor has found.
-public struct DriftEvent: Sendable, Equatable, Encodable {
+public struct DriftEvent: Sendable, Equatable, Codable {
     public enum Kind: String, Sendable, Codable, CaseIterable {
         /// A detector is close to firing.
         case warning

@@ -3,7 +3,7 @@ import Learner
 import Records
 
 /// What a back-test found. The JSON keys are an interface.
-public struct Evaluation: Sendable, Encodable {
+public struct Evaluation: Sendable, Codable {
     public var examples: Int
     public var deadLetters: Int
     public var logloss: Double?
