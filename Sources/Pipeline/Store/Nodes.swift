@@ -82,9 +82,10 @@ extension Store {
                 \(Self.time("reported_at")) AS reported_at,
                 extract(epoch FROM clock_timestamp() - reported_at)::double precision AS ago,
                 coalesce((SELECT max(v.version) FROM freshet.versions v WHERE v.pipeline = n.pipeline), 0) - version AS behind,
-                EXISTS (
-                    SELECT 1 FROM freshet.publications p WHERE p.pipeline = n.pipeline AND p.publication > n.publication
-                        AND p.sent_at < n.reported_at - make_interval(secs => $2)) AS stale
+                -- The first of those that it has not: they are sent in the order of their numbers.
+                coalesce((
+                    SELECT p.sent_at FROM freshet.publications p WHERE p.pipeline = n.pipeline AND p.publication > n.publication
+                    ORDER BY p.publication LIMIT 1) < n.reported_at - make_interval(secs => $2), false) AS stale
             FROM freshet.nodes n WHERE pipeline = $1 ORDER BY node
             """, [.text(pipeline), .double(Self.nodeStaleSeconds)], timeout: Self.timeout
         ).map { row in

@@ -114,8 +114,8 @@ extension Store {
         ).first
         let published = try connection.query(
             """
-            SELECT version, publication, \(Self.time("sent_at")) AS sent_at FROM freshet.publications
-            WHERE pipeline = $1 ORDER BY publication DESC, sent_at DESC LIMIT 1
+            SELECT version, publication, \(Self.time("sent_at")) AS sent_at FROM freshet.publications p
+            WHERE pipeline = $1 ORDER BY p.publication DESC, p.sent_at DESC LIMIT 1
             """, [.text(pipeline)], timeout: Self.timeout
         ).first
         let newest = try log(limit: 1).first

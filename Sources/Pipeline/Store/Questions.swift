@@ -117,8 +117,8 @@ extension Store {
         let text = try connection.query("SELECT \(Self.time("$1::timestamptz")) AS time", [time.value], timeout: Self.timeout).first?.string("time")
         let published = try row(
             """
-            SELECT version, publication, kind, \(Self.time("sent_at")) AS sent_at FROM freshet.publications
-            WHERE pipeline = $1 AND sent_at <= $2 ORDER BY sent_at DESC LIMIT 1
+            SELECT version, publication, kind, \(Self.time("sent_at")) AS sent_at FROM freshet.publications p
+            WHERE pipeline = $1 AND sent_at <= $2 ORDER BY p.sent_at DESC LIMIT 1
             """)
         let decision = try row("SELECT id FROM freshet.decisions WHERE pipeline = $1 AND decided_at <= $2 ORDER BY decided_at DESC, id DESC LIMIT 1")
         let (publishing, pinned) = try publishing(until: time)
