@@ -38,10 +38,10 @@ import Testing
 
     /// Protects: a page goes on where the one before ended, and no other text does.
     @Test func cursors() {
-        let cursor = DriftCursor("62.1.9509.adwin")
-        #expect(cursor?.version == 62 && cursor?.partition == 1 && cursor?.offset == 9509 && cursor?.detector == "adwin")
-        #expect(cursor?.description == "62.1.9509.adwin")
-        for text in ["", "62", "62.1.9509", "62.1.9509.", "62.-1.9509.adwin", "62.1.9509.ad win", "99999999999999999999.1.1.a", "1.1.1.A"] {
+        let cursor = DriftCursor("62.1.9509.adwin.drift")
+        #expect(cursor?.version == 62 && cursor?.partition == 1 && cursor?.offset == 9509 && cursor?.detector == "adwin" && cursor?.kind == "drift")
+        #expect(cursor?.description == "62.1.9509.adwin.drift")
+        for text in ["", "62", "62.1.9509", "62.1.9509.adwin", "62.-1.9509.adwin.drift", "62.1.9509.ad win.drift", "99999999999999999999.1.1.a.drift", "1.1.1.A.drift"] {
             #expect(DriftCursor(text) == nil, "\(text)")
         }
     }

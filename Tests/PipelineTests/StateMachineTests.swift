@@ -242,7 +242,7 @@ private func state(_ machine: StateMachine) throws -> [UInt8] {
         #expect(restored.cut().driftEvents == late)
         #expect(try straight.encode() == restored.encode())
         for detector in definition.monitor.detectors {
-            let event = (early + late).first { $0.detector == detector.name && (1500..<1700).contains($0.offset) }
+            let event = (early + late).first { $0.kind == .drift && $0.detector == detector.name && (1500..<1700).contains($0.offset) }
             #expect(event.map { $0.errorAfter > $0.errorBefore && $0.errorAfter <= 1 } == true, "\(detector.name): \(String(describing: event))")
         }
     }
