@@ -3,7 +3,7 @@
 // cannot be measured says why in its row.
 //
 //     freshet-bench [EVENTS] [PART...]      parts: evaluate core broker dense memory heap stages snapshot faults patches swaps freshness serve
-//                                           detectors history; all of them unless named
+//                                           detectors drift history; all of them unless named
 //
 // FRESHET_PEERS names a Python virtual environment with vowpalwabbit, numpy, scikit-learn and river; without it those rows are skipped.
 
@@ -15,7 +15,7 @@ struct Benchmark {
         ("evaluate", measureEvaluate), ("core", measureCore), ("broker", measureBroker), ("dense", measureDense),
         ("memory", measureMemory), ("heap", measureHeap), ("stages", measureStages), ("snapshot", measureSnapshot), ("faults", measureFaults),
         ("patches", measurePatches), ("swaps", measureSwaps), ("freshness", measureFreshness), ("serve", measureServe),
-        ("detectors", measureDetectors),
+        ("detectors", measureDetectors), ("drift", measureDrift),
         ("history", measureHistory),
     ]
 

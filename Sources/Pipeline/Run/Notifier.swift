@@ -17,8 +17,11 @@ final class Notifier {
     private static let ageMaximumSeconds = 86_400.0
     private static let timeout = Duration.seconds(10)
     private static let batchMaximum = 100
+    /// At the end of the term: what is not told by then waits for the next one.
+    private static let timeMaximumAtEnd = Duration.seconds(15)
 
-    private unowned let run: LearnerRun
+    // Not `unowned`: a webhook may take longer than the term waits for this thread.
+    private let run: LearnerRun
     private let webhook: URL?
     private let topic: String?
     private var outbox: (any Outbox)?
@@ -52,9 +55,11 @@ final class Notifier {
     private func tellAll(isLast: Bool) throws {
         let ledger = try run.surroundings.ledger("notices")
         defer { ledger.close() }
+        let deadline = isLast ? run.clock.now + Self.timeMaximumAtEnd : nil
         while true {
             let notices = try ledger.notices(limit: Self.batchMaximum)
             for notice in notices {
+                if let deadline, run.clock.now > deadline { return }
                 do {
                     try tell(notice)
                 } catch let error as NoticeError where error.isFinal || notice.ageSeconds > Self.ageMaximumSeconds {

@@ -2,7 +2,7 @@
 //
 // The pipeline is in the query (?pipeline=), the version behind the hash (#/versions/12, #/versions/12/with/10), so every view has an address.
 
-import { h, count, fixed, duration, signed, metricNames, none, isNumber } from "./format.js";
+import { h, count, moment, fixed, duration, signed, metricNames, none, isNumber } from "./format.js";
 import { ask, follow, Trouble } from "./live.js";
 import { Timeline, sparkline } from "./plot.js";
 import { pages, driftTable, movedView, decisionTable, decisionKind, decisionText, nodeTable, versionTable, versionView, troubleText } from "./views.js";
