@@ -6,6 +6,7 @@ import Learner
 import Model
 import Pipeline
 import Records
+import TestSupport
 
 func measureDrift(_ bench: Workbench) throws {
     try measureMonitorCost(bench)

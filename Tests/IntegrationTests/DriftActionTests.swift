@@ -28,8 +28,10 @@ extension Integration {
                 let count = 80_000
                 // From the middle on, a click is none and none is a click.
                 let clicks = try await loop.freshet("generate", "clicks", "--events", String(count), "--seed", "5").split(separator: "\n")
-                let flipped = clicks[(count / 2)...].map { $0.replacing("\"clicked\":0", with: "\"clicked\":2").replacing("\"clicked\":1", with: "\"clicked\":0").replacing("\"clicked\":2", with: "\"clicked\":1") }
-                try (clicks[..<(count / 2)].map(String.init) + flipped).joined(separator: "\n").write(toFile: file, atomically: true, encoding: .utf8)
+                func flipped(_ line: Substring) -> String {
+                    line.contains("\"clicked\":1") ? line.replacingOccurrences(of: "\"clicked\":1", with: "\"clicked\":0") : line.replacingOccurrences(of: "\"clicked\":0", with: "\"clicked\":1")
+                }
+                try (clicks[..<(count / 2)].map(String.init) + clicks[(count / 2)...].map(flipped)).joined(separator: "\n").write(toFile: file, atomically: true, encoding: .utf8)
                 var learner = try loop.learner()
                 try await loop.freshet("feed", loop.file, file, "--rate", "20000")
                 try await loop.untilRecorded(count, by: learner)

@@ -8,7 +8,9 @@ import Testing
     private static let all = events(12_000, seed: 21)
 
     private static func definition(_ onDrift: String, learn: String = "{kind: adagrad, rate: 0.1}") throws -> PipelineDefinition {
-        try PipelineDefinition.parse(
+        // `auto` is over a drift before a detector of standard parameters has heard of it.
+        let detectors = learn.contains("auto") ? "[{kind: adwin, delta: 0.3, clock: 1}]" : "[{kind: adwin}, {kind: hddm_w}]"
+        return try PipelineDefinition.parse(
             """
             pipeline: clicks
             source: {kafka: {topic: feedback.clicks}, label: {field: clicked}}
@@ -18,7 +20,7 @@ import Testing
               - {field: site, kind: categorical}
             model: {kind: linear, bits: 10, weights: int8}
             learn: {loss: logistic, optimizer: \(learn)}
-            monitor: {window: 500, detectors: [{kind: adwin}, {kind: hddm_w}]}
+            monitor: {window: 500, detectors: \(detectors)}
             on_drift: \(onDrift)
             """, file: "p.yaml", environment: [:], currentFolder: "/nonexistent")
     }
