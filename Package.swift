@@ -46,6 +46,8 @@ let package = Package(
                 .embedInCode("../../schemas/click.schema.json"), .embedInCode("../../schemas/electricity.schema.json"),
                 .embedInCode("../../schemas/migrations/0001_history.sql"), .embedInCode("../../schemas/migrations/0002_lineages.sql"),
                 .embedInCode("../../schemas/migrations/0003_retention.sql"), .embedInCode("../../schemas/migrations/0004_publishing.sql"),
+                .embedInCode("../../schemas/migrations/0005_drift.sql"),
+                .embedInCode("../../schemas/migrations/0006_questions.sql"),
             ]
         ),
         .target(
@@ -69,7 +71,11 @@ let package = Package(
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
             ],
-            resources: [.embedInCode("../../pipelines/demo.yaml")]
+            resources: [
+                .embedInCode("../../pipelines/demo.yaml"), .embedInCode("../../schemas/openapi.json"), .embedInCode("Console/console.html"),
+                .embedInCode("Console/console.css"), .embedInCode("Console/console.js"), .embedInCode("Console/format.js"), .embedInCode("Console/live.js"),
+                .embedInCode("Console/plot.js"), .embedInCode("Console/views.js"),
+            ]
         ),
         .target(name: "TestSupport", dependencies: ["PostgresClient"], path: "Tests/Support"),
         .systemLibrary(name: "CMalloc", path: "Tests/CMalloc"),
@@ -79,7 +85,7 @@ let package = Package(
                 "TestSupport", "Pipeline", "Learner", "Model", "Records", "Drift", "KafkaClient", "PostgresClient", "CMalloc",
                 .product(name: "Crypto", package: "swift-crypto"),
             ],
-            path: "Tests/Benchmarks", exclude: ["partial_fit.py", "mlserver_model.py"], swiftSettings: hot),
+            path: "Tests/Benchmarks", exclude: ["partial_fit.py", "mlserver_model.py", "river_detectors.py"], swiftSettings: hot),
         .target(
             name: "Simulator",
             dependencies: [
@@ -94,7 +100,7 @@ let package = Package(
         .testTarget(name: "ReproducibleMathTests", dependencies: ["ReproducibleMath"]),
         .testTarget(name: "ModelTests", dependencies: ["TestSupport", "Model", "Records"]),
         .testTarget(name: "LearnerTests", dependencies: ["TestSupport", "Learner", "Model", "Records", "ReproducibleMath"]),
-        .testTarget(name: "DriftTests", dependencies: ["Drift"]),
+        .testTarget(name: "DriftTests", dependencies: ["Drift"], exclude: ["river_answers.py"]),
         .testTarget(
             name: "PipelineTests", dependencies: ["TestSupport", "KafkaClient", "Pipeline", "Records", "Learner", "Model", "Drift"], exclude: ["Fixtures"]),
         .testTarget(name: "SimulatorTests", dependencies: ["Simulator"]),
@@ -113,7 +119,8 @@ let package = Package(
             dependencies: [
                 "freshet", "TestSupport", "Pipeline", "Serving", "KafkaClient", "PostgresClient", "Records", "Model", "ReproducibleMath",
                 .product(name: "Crypto", package: "swift-crypto"),
-            ]
+            ],
+            exclude: ["console_check.py", "prometheus_alerts_test.yaml"]
         ),
     ],
     swiftLanguageModes: [.v6],

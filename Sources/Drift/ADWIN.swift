@@ -5,8 +5,6 @@
 // deviations from its own mean. Between two updates every row has 1 ... maximumBuckets buckets; one more makes the two oldest merge into
 // one of the next row. So a window of W inputs takes about maximumBuckets * log2(W) buckets, and an update is a constant amount of work
 // but for the check, every `clock` inputs, of all the places where the window could be cut in two.
-//
-// The alarms come at exactly the indices of River 0.26.1, which needs the order of floating-point operations to be as it is here.
 
 import ReproducibleMath
 
@@ -17,17 +15,16 @@ import ReproducibleMath
 /// well, until a number's rounding is worth a unit (1e13 and more: then it may alarm on a constant); at a much smaller one it hears little.
 public struct ADWIN: DriftDetector {
     public static let kind = "adwin"
+    public static let parameters = [
+        DriftParameter("delta", .number(1e-12...0.5), 0.002, "The bound on the probability of a false alarm at a check."),
+        DriftParameter("clock", .whole(1...1_000_000_000), 32, "Numbers between two checks."),
+        DriftParameter("max_buckets", .whole(2...1000), 5, "Buckets of one size; more make the possible cuts finer."),
+        DriftParameter("min_window_length", .whole(1...1_000_000_000), 5, "Numbers that either side of a cut has at least."),
+        DriftParameter("grace_period", .whole(0...1_000_000_000), 10, "No check before the window is wider than this."),
+    ]
 
-    /// The bound on the probability of a false alarm at a check, above 0 and below 1.
-    public let delta: Double
-    /// Inputs between two checks.
-    public let clock: Int
-    /// Buckets a row may have; more make the possible cuts finer.
-    public let maximumBuckets: Int
-    /// Inputs that either side of a cut has at least.
-    public let minimumWindow: Int
-    /// No check before the window is wider than this.
-    public let gracePeriod: Int
+    private let delta: Double
+    private let (clock, maximumBuckets, minimumWindow, gracePeriod): (Int, Int, Int, Int)
 
     /// The means on either side of the cut, among those found at the alarm, where they differ most clearly.
     public private(set) var lastAlarm: DriftEstimate?
@@ -57,29 +54,17 @@ public struct ADWIN: DriftDetector {
     /// An alarm was just given: the next input finds an empty window.
     private var alarmed = false
 
-    /// A detector that has seen nothing, with the usual parameters: delta 0.002, a check every 32 inputs, 5 buckets a row.
-    public init() {
-        (delta, clock, maximumBuckets, minimumWindow, gracePeriod) = (0.002, 32, 5, 5, 10)
+    public init(parameters values: [Double]) throws(DriftError) {
+        try Self.check(values)
+        self.init(values)
     }
 
-    /// A detector that has seen nothing. Throws `DriftError.invalidParameter` unless 0 < delta < 1,
-    /// 2 <= maximumBuckets <= 1000, and clock and minimumWindow >= 1, gracePeriod >= 0, all three at most 10^9.
-    public init(
-        delta: Double = 0.002, clock: Int = 32, maximumBuckets: Int = 5, minimumWindow: Int = 5, gracePeriod: Int = 10
-    ) throws(DriftError) {
-        func require(_ holds: Bool, _ name: String, _ value: String, _ expected: String) throws(DriftError) {
-            if !holds { throw .invalidParameter(detector: Self.kind, name: name, value: value, expected: expected) }
-        }
-        try require(delta > 0 && delta < 1, "delta", "\(delta)", "above 0 and below 1")
-        try require((1...1_000_000_000).contains(clock), "clock", "\(clock)", "from 1 to 10^9")
-        try require((2...1000).contains(maximumBuckets), "maximumBuckets", "\(maximumBuckets)", "from 2 to 1000")
-        try require((1...1_000_000_000).contains(minimumWindow), "minimumWindow", "\(minimumWindow)", "from 1 to 10^9")
-        try require((0...1_000_000_000).contains(gracePeriod), "gracePeriod", "\(gracePeriod)", "from 0 to 10^9")
-        self.delta = delta
-        self.clock = clock
-        self.maximumBuckets = maximumBuckets
-        self.minimumWindow = minimumWindow
-        self.gracePeriod = gracePeriod
+    /// A detector that has seen nothing, with the standard parameters.
+    public init() { self.init(Self.parameters.map(\.standard)) }
+
+    private init(_ values: [Double]) {
+        delta = values[0]
+        (clock, maximumBuckets, minimumWindow, gracePeriod) = (Int(values[1]), Int(values[2]), Int(values[3]), Int(values[4]))
     }
 
     /// Inputs in the window.
@@ -283,11 +268,7 @@ public struct ADWIN: DriftDetector {
     private var stateOfComplete: [Double] {
         var state = [1, delta, Double(clock), Double(maximumBuckets), Double(minimumWindow), Double(gracePeriod)]
         state += [Double(inputsSinceCheck), alarmed ? 1 : 0]
-        if let lastAlarm {
-            state += [1, lastAlarm.meanBefore, lastAlarm.meanAfter, Double(lastAlarm.widthBefore), Double(lastAlarm.widthAfter)]
-        } else {
-            state += [0, 0, 0, 0, 0]
-        }
+        state += DriftEstimate.state(of: lastAlarm)
         state += [windowWidth, windowSum, windowDeviation, Double(rows)]
         for (row, count) in counts.prefix(rows).enumerated() {
             let first = row * maximumBuckets
@@ -299,20 +280,10 @@ public struct ADWIN: DriftDetector {
 
     public init(restoring state: [Double]) throws(DriftError) {
         var reader = StateReader(state, detector: Self.kind)
-        _ = try reader.whole("the layout's number", in: 1...1)
-        try self.init(
-            delta: reader.number("delta"),
-            clock: reader.whole("clock"),
-            maximumBuckets: reader.whole("maximumBuckets"),
-            minimumWindow: reader.whole("minimumWindow"),
-            gracePeriod: reader.whole("gracePeriod"))
+        try self.init(parameters: reader.parameters(Self.parameters))
         inputsSinceCheck = try reader.whole("the inputs since the check", in: 0...clock - 1)
         alarmed = try reader.whole("the alarm flag", in: 0...1) == 1
-        let hasAlarm = try reader.whole("the estimate flag", in: 0...1) == 1
-        let estimate = DriftEstimate(
-            meanBefore: try reader.number("the mean before"), meanAfter: try reader.number("the mean after"),
-            widthBefore: try reader.whole("the width before"), widthAfter: try reader.whole("the width after"))
-        lastAlarm = hasAlarm ? estimate : nil
+        lastAlarm = try reader.estimate()
         let width = try reader.whole("the window's width")
         windowWidth = Double(width)
         windowSum = try reader.number("the window's sum")

@@ -8,7 +8,8 @@
 // - a number that is not finite, or is larger than `largestMagnitude`, is skipped as if it had not come: it can never poison the state;
 // - an alarm is raised once, by the update that finds it, and the next number taken in starts the detector anew.
 //
-// A further detector is one more type in a file of its own.
+// The alarms, and warnings, come at exactly the indices of River 0.26.1 (but KSWIN's, which draws at random), so the order of floating-point operations is
+// its. A further detector is one more type in a file of its own, and a case of `Detector`.
 
 /// What one update found. Ordered by gravity.
 public enum DriftSignal: UInt8, Sendable, Comparable {
@@ -37,8 +38,17 @@ public protocol DriftDetector: Sendable {
     /// The name in a pipeline file and on the command line, such as `adwin`.
     static var kind: String { get }
 
+    /// What `init(parameters:)` wants a value for, in its order. The one place that says their names, ranges and standard values.
+    static var parameters: [DriftParameter] { get }
+
+    /// A detector that has seen nothing. Throws `DriftError.invalidParameter`.
+    init(parameters values: [Double]) throws(DriftError)
+
     /// Takes in the next number of the stream. Numbers that are not finite or exceed `largestMagnitude` are skipped and give `.none`.
     mutating func update(_ value: Double) -> DriftSignal
+
+    /// Whether it warns after the last number. The signal then is `.warning`, but with some kinds a drift may be a warning too.
+    var isWarning: Bool { get }
 
     /// The latest alarm's estimate; nil before the first. It outlives the new start after the alarm.
     var lastAlarm: DriftEstimate? { get }
@@ -50,9 +60,13 @@ public protocol DriftDetector: Sendable {
     init(restoring state: [Double]) throws(DriftError)
 }
 
+let largestMagnitude = 1e100
+
 extension DriftDetector {
     /// 1e100. Larger inputs are skipped, because sums of their squares could overflow and leave a detector deaf for ever.
-    public static var largestMagnitude: Double { 1e100 }
+    public static var largestMagnitude: Double { Drift.largestMagnitude }
+
+    public var isWarning: Bool { false }
 
     /// Whether `update` takes this number in. False for NaN, which compares with nothing.
     static func accepts(_ value: Double) -> Bool { value.magnitude <= largestMagnitude }

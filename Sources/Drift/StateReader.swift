@@ -28,6 +28,22 @@ struct StateReader {
         return value
     }
 
+    /// The next number, which must be in `range`.
+    mutating func number(_ name: String, in range: ClosedRange<Double>) throws(DriftError) -> Double {
+        let value = try number(name)
+        guard range.contains(value) else {
+            position -= 1
+            throw unusable(name, "from \(range.lowerBound) to \(range.upperBound)")
+        }
+        return value
+    }
+
+    /// The next number, which must be one that so many inputs can have as their sum; twice that, for rounding.
+    mutating func sum(_ name: String, of count: Double) throws(DriftError) -> Double {
+        let most = 2 * max(count, 1) * largestMagnitude
+        return try number(name, in: -most...most)
+    }
+
     /// Throws if numbers are left over.
     func finish() throws(DriftError) {
         if position < state.count {

@@ -65,14 +65,14 @@ final class BankLearner<W: WeightFormat> {
     var tables: [UnsafeMutableRawBufferPointer] { [mixer.mutableBytes, events.mutableBytes, meanImportance.mutableBytes] + gap.tables }
 
     /// See `LinearLearner.learn`. The trace runs over the mixture's margins.
-    func learn(_ batch: ExampleBatch, partition: Int32, trace: inout UInt64, scores: inout [ScoredExample]) {
+    func learn(_ batch: ExampleBatch, _ range: Range<Int>, partition: Int32, trace: inout UInt64, scores: inout [ScoredExample]) {
         let examples = batch.examples
         let features = batch.features
         let scaled = batch.scaled
         let spans = batch.denseSpans
         let values = UnsafePointer(batch.dense.baseAddress)
-        for index in 0..<examples.count {
-            ReadAhead.prefetch(examples, at: index, features, slots: slots.pointer, outputs: 1, image: image)
+        for index in range {
+            ReadAhead.prefetch(examples, at: index, from: range.lowerBound, features, slots: slots.pointer, outputs: 1, image: image)
             let example = examples[index]
             guard example.refusal < 0 else { continue }
             let inputs = Inputs(example, features: features, spans: spans, values: values)
@@ -283,6 +283,19 @@ final class BankLearner<W: WeightFormat> {
         let exact = mixture.predict(margins).probability
         func loss(_ probability: Double) -> Double { -reproducibleLog(label > 0.5 ? probability : 1 - probability) }
         gap.hold(quantized: quantized.probability, exact: exact, lossDifference: loss(quantized.probability) - loss(exact))
+    }
+
+    // MARK: After a drift
+
+    /// Forgets what is known about every feature and its values; the weights stay.
+    func restart() {
+        for feature in 0..<layout.featureCount { (slots.pointer[feature][6], slots.pointer[feature][7]) = (0, 0) }
+    }
+
+    /// All members count alike again, and how quickly that changes is learned anew.
+    func widen() {
+        Mixture.start.store(image.mixture.pointer)
+        mixer.pointer.pointee = MixtureLearner()
     }
 
     /// The FP32 master of member `output`.

@@ -66,6 +66,11 @@ final class GradientAccumulator {
         events = 0
     }
 
+    /// Takes over what another of the same length has collected.
+    func adopt(_ other: GradientAccumulator) {
+        (events, order, gradients) = (other.events, other.order, other.gradients)
+    }
+
     /// The weights that the step to come will change, so far.
     func forEachWeight(_ body: (Int) -> Void) {
         for entry in order { body(Int(entry >> 32)) }

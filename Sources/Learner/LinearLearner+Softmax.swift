@@ -17,7 +17,7 @@ extension LinearLearner {
         if W.kind != .fp32, QuantizationGap.isSampled(events.pointer.pointee) {
             sampleAll(inputs, label, quantized: probabilities[label], loss: loss)
         }
-        let rate = optimizer.rate * rule.schedule.factor(at: events.pointer.pointee)
+        let rate = rate
         if let accumulator {
             let mark = accumulator.mark
             for output in 0..<outputs {

@@ -56,6 +56,8 @@ final class LinearLearner<O: Optimizer, W: WeightFormat> {
     let undoShared: Table<O.Shared>
     let margins: Table<Float>
     let probabilities: Table<Double>
+    /// What the rate is multiplied by, beside the schedule's factor.
+    var rateFactor: Float = 1
 
     init(_ layout: ImageLayout, optimizer: O, rule: LearningRule) {
         self.layout = layout
@@ -76,17 +78,17 @@ final class LinearLearner<O: Optimizer, W: WeightFormat> {
     /// The memory that is state, the slots and the image's aside: it is small.
     var tables: [UnsafeMutableRawBufferPointer] { [shared.mutableBytes, events.mutableBytes] + gap.tables }
 
-    /// Learns the batch's good examples in order and appends their scores. An example that cannot be learned is refused in the batch.
+    /// Learns the good examples of a part of the batch in order and appends their scores. An example that cannot be learned is refused in the batch.
     /// `trace` runs over (partition, offset, bits of the margins) of every example learned.
-    func learn(_ batch: ExampleBatch, partition: Int32, trace: inout UInt64, scores: inout [ScoredExample]) {
+    func learn(_ batch: ExampleBatch, _ range: Range<Int>, partition: Int32, trace: inout UInt64, scores: inout [ScoredExample]) {
         let examples = batch.examples
         let features = batch.features
         let scaled = batch.scaled
         let spans = batch.denseSpans
         let values = UnsafePointer(batch.dense.baseAddress)
         let single = layout.outputs == 1
-        for index in 0..<examples.count {
-            ReadAhead.prefetch(examples, at: index, features, slots: slots.pointer, outputs: layout.outputs, image: image)
+        for index in range {
+            ReadAhead.prefetch(examples, at: index, from: range.lowerBound, features, slots: slots.pointer, outputs: layout.outputs, image: image)
             let example = examples[index]
             guard example.refusal < 0 else { continue }
             let inputs = Inputs(example, features: features, spans: spans, values: values)
@@ -139,7 +141,7 @@ final class LinearLearner<O: Optimizer, W: WeightFormat> {
         let (score, derivative) = rule.loss.score(margin: margin, label: example.label)
         if W.kind != .fp32, QuantizationGap.isSampled(events.pointer.pointee) { sample(inputs, margin, example) }
         var update = Update(
-            gradient: derivative * example.weight, rate: optimizer.rate * rule.schedule.factor(at: events.pointer.pointee),
+            gradient: derivative * example.weight, rate: rate,
             importance: example.weight)
         if let accumulator {
             guard update.gradient.isFinite, accumulator.add(inputs, layout, gradient: update.gradient, output: 0) else { return nil }
@@ -158,6 +160,10 @@ final class LinearLearner<O: Optimizer, W: WeightFormat> {
         for span in inputs.spans { requantize(span) }
         return score
     }
+
+    /// At the present event.
+    @inline(__always)
+    var rate: Float { optimizer.rate * rule.schedule.factor(at: events.pointer.pointee) * rateFactor }
 
     /// Keeps what the masters were. One after the other without waiting for any, so that their cache misses overlap each other.
     @inline(__always)
@@ -230,6 +236,11 @@ final class LinearLearner<O: Optimizer, W: WeightFormat> {
             finite = optimizer.steps(first, stride: outputs, values: values, count: layout.denseSizes[Int(span.field)], update) && finite
         }
         return finite
+    }
+
+    /// Forgets what the optimizer has gathered; the weights stay.
+    func restart() {
+        for slot in 0..<layout.weightCount { slots.pointer[slot] = optimizer.restarted(slots.pointer[slot]) }
     }
 
     func master(feature: Int, output: Int) -> Float { optimizer.weight(slots.pointer[feature * layout.outputs + output]) }

@@ -6,7 +6,7 @@ import Model
 import Records
 
 extension OnlineLearner {
-    private var small: [UnsafeMutableRawBufferPointer] { body.tables + [image.moments.mutableBytes, image.mixture.mutableBytes] }
+    var small: [UnsafeMutableRawBufferPointer] { body.tables + [image.moments.mutableBytes, image.mixture.mutableBytes] }
 
     /// Bytes that the state takes at most, what was accumulated aside.
     public var encodedSize: Int {

@@ -12,9 +12,14 @@ public final class OnlineLearner {
     var capture: StateCapture?
 
     struct Body {
-        var learn: (ExampleBatch, Int32, inout UInt64, inout [ScoredExample]) -> Void
+        var learn: (ExampleBatch, Range<Int>, Int32, inout UInt64, inout [ScoredExample]) -> Void
         var master: (_ feature: Int, _ output: Int) -> Float
         var gap: () -> QuantizationReport?
+        /// Forgets what the optimizer has gathered.
+        var restart: () -> Void
+        /// The same of the mixture; nothing without one.
+        var widen: () -> Void
+        var setRateFactor: (Float) -> Void
         /// Masters and what the optimizer keeps beside each: the large table. Feature by feature.
         var slots: UnsafeMutableRawBufferPointer
         /// The other memory that is state, the image's aside.
@@ -66,8 +71,9 @@ public final class OnlineLearner {
     private init<W: WeightFormat>(_ bank: BankLearner<W>) {
         image = bank.image
         body = Body(
-            learn: { batch, partition, trace, scores in bank.learn(batch, partition: partition, trace: &trace, scores: &scores) },
+            learn: { batch, range, partition, trace, scores in bank.learn(batch, range, partition: partition, trace: &trace, scores: &scores) },
             master: { bank.master(feature: $0, output: $1) }, gap: { bank.gap.report },
+            restart: { bank.restart() }, widen: { bank.widen() }, setRateFactor: { _ in },
             slots: bank.slots.mutableBytes, tables: bank.tables, accumulator: nil)
     }
 
@@ -86,15 +92,18 @@ public final class OnlineLearner {
     private init<O: Optimizer, W: WeightFormat>(_ learner: LinearLearner<O, W>) {
         image = learner.image
         body = Body(
-            learn: { batch, partition, trace, scores in learner.learn(batch, partition: partition, trace: &trace, scores: &scores) },
+            learn: { batch, range, partition, trace, scores in learner.learn(batch, range, partition: partition, trace: &trace, scores: &scores) },
             master: { learner.master(feature: $0, output: $1) }, gap: { learner.gap.report },
+            restart: { learner.restart() }, widen: {}, setRateFactor: { learner.rateFactor = $0 },
             slots: learner.slots.mutableBytes, tables: learner.tables, accumulator: learner.accumulator)
     }
 
     /// Learns a batch of one partition; see `LinearLearner`. `scores` is appended to, in the batch's order.
-    public func learn(_ batch: ExampleBatch, partition: Int32, trace: inout UInt64, scores: inout [ScoredExample]) {
+    ///
+    /// - Parameter range: which of the batch's examples; nil is all.
+    public func learn(_ batch: ExampleBatch, in range: Range<Int>? = nil, partition: Int32, trace: inout UInt64, scores: inout [ScoredExample]) {
         if capture != nil { save(batch) }
-        body.learn(batch, partition, &trace, &scores)
+        body.learn(batch, range ?? 0..<batch.count, partition, &trace, &scores)
     }
 
     /// The FP32 master of a weight.

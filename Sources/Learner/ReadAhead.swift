@@ -8,10 +8,10 @@ enum ReadAhead {
     /// So many events ahead the lines of weights are asked for: long enough for memory, short enough to stay in the first cache.
     private static var distance: Int { 4 }
 
-    /// To be called before the event at `index` of a batch is learned. `slots` has `outputs` slots a feature.
+    /// To be called before the event at `index` of a batch is learned, of those from `start` on. `slots` has `outputs` slots a feature.
     @inline(__always)
     static func prefetch<Slot>(
-        _ examples: UnsafeMutableBufferPointer<Example>, at index: Int, _ features: UnsafeMutableBufferPointer<Feature>,
+        _ examples: UnsafeMutableBufferPointer<Example>, at index: Int, from start: Int, _ features: UnsafeMutableBufferPointer<Feature>,
         slots: UnsafeMutablePointer<Slot>, outputs: Int, image: Image
     ) {
         guard let base = features.baseAddress, let first = examples.baseAddress else { return }
@@ -25,7 +25,7 @@ enum ReadAhead {
             }
         }
         // The first event also asks for those between itself and the distance.
-        var next = index == 0 ? 0 : ahead
+        var next = index == start ? index : ahead
         while next <= ahead, next < examples.count {
             let example = examples[next]
             for place in Int(example.featuresStart)..<Int(example.featuresStart) &+ Int(example.featuresCount) {

@@ -27,15 +27,27 @@ extension Image {
         }
     }
 
-    private func contributions<F: WeightFormat>(_ format: F.Type, _ inputs: Inputs) -> [Contribution] {
-        func weights(_ feature: Int) -> [Float] {
-            (0..<layout.outputs).map { output in
-                let (block, lane) = layout.locate(feature, output: output, lanes: F.lanes)
-                return F.weight(line(block), lane)
-            }
+    /// The weights of a feature, one an output.
+    public func weights(ofFeature feature: Int) -> [Float] {
+        switch layout.weights {
+        case .fp32: weights(FP32.self, feature)
+        case .fp16: weights(FP16.self, feature)
+        case .int8: weights(Int8Symmetric.self, feature)
+        case .int8Asymmetric: weights(Int8Asymmetric.self, feature)
+        case .int4: weights(Int4.self, feature)
         }
+    }
+
+    private func weights<F: WeightFormat>(_ format: F.Type, _ feature: Int) -> [Float] {
+        (0..<layout.outputs).map { output in
+            let (block, lane) = layout.locate(feature, output: output, lanes: F.lanes)
+            return F.weight(line(block), lane)
+        }
+    }
+
+    private func contributions<F: WeightFormat>(_ format: F.Type, _ inputs: Inputs) -> [Contribution] {
         let hashed = inputs.features.map { feature in
-            let weights = weights(Int(feature.index))
+            let weights = weights(format, Int(feature.index))
             return Contribution(index: Int(feature.index), value: feature.value, weights: weights, parts: weights.map { $0 * feature.value })
         }
         let dense = inputs.spans.map { span in
@@ -46,7 +58,7 @@ extension Image {
             } else if let values = inputs.values {
                 for position in 0..<layout.denseSizes[Int(span.field)] {
                     let value = values[Int(span.valuesStart) + position]
-                    for (output, weight) in weights(start + position).enumerated() { parts[output] += weight * value }
+                    for (output, weight) in weights(format, start + position).enumerated() { parts[output] += weight * value }
                 }
             }
             return Contribution(index: start, value: nil, weights: [], parts: parts)

@@ -14,5 +14,7 @@ public enum Bundled {
         Migration(version: 2, name: "lineages", sql: String(decoding: PackageResources._002_lineages_sql, as: UTF8.self)),
         Migration(version: 3, name: "retention", sql: String(decoding: PackageResources._003_retention_sql, as: UTF8.self)),
         Migration(version: 4, name: "publishing", sql: String(decoding: PackageResources._004_publishing_sql, as: UTF8.self)),
+        Migration(version: 5, name: "drift", sql: String(decoding: PackageResources._005_drift_sql, as: UTF8.self)),
+        Migration(version: 6, name: "questions", sql: String(decoding: PackageResources._006_questions_sql, as: UTF8.self)),
     ]
 }

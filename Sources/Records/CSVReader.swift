@@ -158,6 +158,9 @@ extension EventPlan {
         case .none where index == deduplicateSlot: break
         case .none where index == labelSlot:
             guard case .category = label?.kind else { return false }
+        case .none where index == timeSlot || index == weightSlot: return false
+        // A schema's rule goes before: what is refused must not depend on who watches.
+        case .none where reading.rule < 0 && sliceSlots.contains { $0.slot == index }: break
         default: return false
         }
         guard reading.rule >= 0, let types = schema?.rules[Int(reading.rule)].types else { return true }

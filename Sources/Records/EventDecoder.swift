@@ -50,6 +50,12 @@ public final class EventDecoder {
     let scaledStepsCount: Int
     /// The most features that the steps write, and one more.
     let featuresCountMaximum: Int
+    /// What is observed, then slices.
+    let watched: UnsafeMutablePointer<EventPlan.WatchedSlot>
+    let watchedCount: Int
+    let slicesCount: Int
+    let sampleMask: UInt64
+    private let watches: Bool
     private let refusesUnknown: Bool
     let timeUnit: TimeUnit?
     let labelIsBinary: Bool
@@ -95,6 +101,11 @@ public final class EventDecoder {
         classes = if case .category(let classes) = plan.label?.kind { ClassTable(classes) } else { nil }
         timeUnit = plan.time?.unit
         labelIsBinary = plan.label?.kind == .binary
+        watched = EventDecoder.copied(plan.observedSlots + plan.sliceSlots)
+        watchedCount = plan.observedSlots.count
+        slicesCount = plan.sliceSlots.count
+        sampleMask = UInt64(truncatingIfNeeded: max(plan.observing.every - 1, 0))
+        watches = watchedCount + slicesCount > 0
         refusesUnknown = plan.strict || plan.schema?.additionalProperties == false
     }
 
@@ -108,6 +119,7 @@ public final class EventDecoder {
         parts.deallocate()
         edges.deallocate()
         bucketHashes.deallocate()
+        watched.deallocate()
         grams.deallocate()
         distinct?.deallocate()
     }
@@ -126,7 +138,7 @@ public final class EventDecoder {
     /// - Parameters:
     ///   - value: the record's value; nil for a tombstone.
     ///   - requireLabel: false for a request for a prediction: the label is not looked at, and the schema's `required` counts only for fields that
-    ///     features read. The features are the same bits.
+    ///     features read. The features are the same bits; nothing is observed.
     public func decode(_ value: UnsafeRawBufferPointer?, offset: Int64, requireLabel: Bool = true, into batch: ExampleBatch) {
         var example = Example(offset: offset, bytesHash: EventDecoder.tombstoneHash)
         guard let value else {
@@ -162,6 +174,7 @@ public final class EventDecoder {
             return
         }
         if let version = readServedBy() { batch.servedBy.append((batch.count, version)) }
+        if watches && requireLabel { observe(example, batch) }
         batch.append(example)
     }
 }

@@ -37,6 +37,11 @@ public struct EventPlan: Sendable {
     /// The constant's weight.
     public let constantIndex: UInt32
 
+    /// What of events is kept for those who watch the stream.
+    public let observing: Observing
+    /// The fields whose values are observed in one event of `observing.every`; none if that is 0.
+    public let observedFields: [ObservedField]
+
     let slots: [Slot]
     let steps: [Step]
     let parts: [Part]
@@ -53,6 +58,10 @@ public struct EventPlan: Sendable {
     let timeSlot: Int
     let deduplicateSlot: Int
     let servedBySlot: Int
+    /// In the order of `observedFields`.
+    let observedSlots: [WatchedSlot]
+    /// In the order of `observing.slices`.
+    let sliceSlots: [WatchedSlot]
 
     /// A field that is read.
     struct Slot: Sendable {
@@ -123,12 +132,13 @@ public struct EventPlan: Sendable {
     ///   - deduplicateField: the field whose value names the event.
     ///   - servedByField: the field that holds the version that predicted, a whole number or its text.
     ///   - strict: refuse events that have fields which nothing here names.
+    ///   - observing: what of events is kept for those who watch the stream; their features are the same bits with and without it.
     ///   - bits: 1 to `bitsMaximum`.
     /// - Throws: `RecordsError.plan`.
     public init(
         features: [FeatureDefinition], label: (field: String, kind: LabelKind)? = nil, weightField: String? = nil,
         time: (field: String, unit: TimeUnit)? = nil, deduplicateField: String? = nil, servedByField: String? = nil, strict: Bool = false,
-        schema: EventSchema? = nil, bits: Int, seed: UInt64 = 0
+        schema: EventSchema? = nil, observing: Observing = Observing(), bits: Int, seed: UInt64 = 0
     ) throws(RecordsError) {
         guard (1...EventPlan.bitsMaximum).contains(bits) else {
             throw .plan("bits is \(bits); it must be from 1 to \(EventPlan.bitsMaximum)")
@@ -145,6 +155,8 @@ public struct EventPlan: Sendable {
         self.seed = seed
         constantIndex = FeatureHash.index(FeatureHash.number(FeatureHash.name(EventPlan.constantName, seed: seed)), bits: bits)
 
+        try EventPlan.check(observing)
+        self.observing = observing
         var compiler = PlanCompiler(seed: seed, bits: bits)
         if let label { try PlanCompiler.check(label.kind, field: label.field) }
         if let weightField, weightField == label?.field { throw .plan("`\(weightField)` is the label; it cannot be the weight too") }
@@ -154,7 +166,9 @@ public struct EventPlan: Sendable {
         timeSlot = time.map { compiler.slot($0.field) } ?? -1
         deduplicateSlot = deduplicateField.map { compiler.slot($0) } ?? -1
         servedBySlot = servedByField.map { compiler.slot($0) } ?? -1
+        sliceSlots = observing.slices.map { WatchedSlot(slot: compiler.slot($0), seed: FeatureHash.name($0, seed: seed)) }
         if let schema { try compiler.apply(schema) }
+        (observedFields, observedSlots) = observing.every > 0 ? EventPlan.observed(compiler.slots) : ([], [])
         scaledNames = compiler.scaledNames
         slots = compiler.slots
         steps = PlanCompiler.counted(compiler.steps + compiler.scaledSteps)

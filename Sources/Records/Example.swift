@@ -109,6 +109,11 @@ public final class ExampleBatch {
     private var scaledStorage = GrowableBuffer<Scaled>()
     private var spanStorage = GrowableBuffer<DenseSpan>()
     private var denseStorage = GrowableBuffer<Float>()
+    private var observationStorage = GrowableBuffer<UInt64>(capacity: 0)
+    private var observedStorage = GrowableBuffer<Observed>(capacity: 0)
+    private var sliceStorage = GrowableBuffer<UInt64>(capacity: 0)
+    private var slicesCount = 0
+    var sliceTexts = SliceTexts()
     /// The refused events' reasons, in the order of the examples.
     public private(set) var refusals: [Refusal] = []
     /// The versions that predicted what events are the outcomes of, where these say it: in the order of the examples, each counted from the batch's start.
@@ -124,6 +129,10 @@ public final class ExampleBatch {
         scaledStorage.deallocate()
         spanStorage.deallocate()
         denseStorage.deallocate()
+        observationStorage.deallocate()
+        observedStorage.deallocate()
+        sliceStorage.deallocate()
+        sliceTexts.deallocate()
     }
 
     /// The number of examples, refused ones included.
@@ -136,6 +145,18 @@ public final class ExampleBatch {
     /// The values of all dense vectors.
     public var dense: UnsafeMutableBufferPointer<Float> { denseStorage.elements }
 
+    /// The values of all observed events' fields, as `Observation` says.
+    public var observations: UnsafeMutableBufferPointer<UInt64> { observationStorage.elements }
+    /// The observed events, in the order of the examples; one may have been refused since.
+    public var observed: UnsafeMutableBufferPointer<Observed> { observedStorage.elements }
+    /// The hashes of an example's values of `Observing.slices`, in their order; 0 where there is none or none that a categorical feature could have. The
+    /// example must have been decoded well.
+    public func slices(of example: Int) -> UnsafeBufferPointer<UInt64> {
+        .init(start: sliceStorage.base + example * slicesCount, count: slicesCount)
+    }
+    /// The value that has a hash in `slices`, cut to 64 bytes; nil if the batch has none such. For a value that is new to the caller: it searches.
+    public func sliceText(_ hash: UInt64) -> String? { sliceTexts.text(hash) }
+
     /// Empties the batch and keeps its memory.
     public func removeAll() {
         exampleStorage.count = 0
@@ -143,6 +164,10 @@ public final class ExampleBatch {
         scaledStorage.count = 0
         spanStorage.count = 0
         denseStorage.count = 0
+        observationStorage.count = 0
+        observedStorage.count = 0
+        sliceStorage.count = 0
+        sliceTexts.removeAll()
         refusals.removeAll(keepingCapacity: true)
         servedBy.removeAll(keepingCapacity: true)
         unknownFields = 0
@@ -173,6 +198,12 @@ public final class ExampleBatch {
     public func refuse(_ index: Int, _ refusal: Refusal) {
         exampleStorage.base[index].refusal = Int32(truncatingIfNeeded: refusals.count)
         refusals.append(refusal)
+    }
+
+    /// Takes refusals back, from the one of this index on: their examples count as good again.
+    public func takeBackRefusals(from first: Int) {
+        for index in 0..<count where Int(examples[index].refusal) >= first { examples[index].refusal = -1 }
+        refusals.removeLast(refusals.count - first)
     }
 
     /// Appends features, scaled numbers and dense vectors, and then an example over them: for tests and generators.
@@ -212,47 +243,34 @@ public final class ExampleBatch {
         denseStorage.count += values.count
     }
 
+    /// Room for so many observations, not yet counted.
+    func reserveObservations(_ count: Int) -> UnsafeMutablePointer<UInt64> {
+        observationStorage.reserve(count)
+        return observationStorage.base + observationStorage.count
+    }
+
+    /// Counts observations, of the example that comes next.
+    func appendObserved(_ count: Int) {
+        observedStorage.reserve(1)
+        observedStorage.append(
+            Observed(
+                example: UInt32(truncatingIfNeeded: self.count), start: UInt32(truncatingIfNeeded: observationStorage.count),
+                count: UInt32(truncatingIfNeeded: count)))
+        observationStorage.count += count
+    }
+
+    /// Room for the slices of the example that comes next, counted. Refused examples have room too, as long as good ones follow.
+    func appendSlices(_ fields: Int) -> UnsafeMutablePointer<UInt64> {
+        slicesCount = fields
+        let end = (count + 1) * fields
+        sliceStorage.reserve(end - sliceStorage.count)
+        sliceStorage.count = end
+        return sliceStorage.base + (end - fields)
+    }
+
     /// Counts what was written into the room reserved.
     func advance(features: Int, scaled: Int) {
         featureStorage.count += features
         scaledStorage.count += scaled
     }
-}
-
-/// A growing array without bounds checks, uniqueness checks or initialisation; its owner frees it.
-struct GrowableBuffer<Element: BitwiseCopyable> {
-    private(set) var base: UnsafeMutablePointer<Element>
-    private(set) var capacity: Int
-    var count = 0
-
-    init(capacity: Int = 64) {
-        base = .allocate(capacity: capacity)
-        self.capacity = capacity
-    }
-
-    var elements: UnsafeMutableBufferPointer<Element> { .init(start: base, count: count) }
-
-    @inline(__always)
-    mutating func reserve(_ more: Int) {
-        if count + more > capacity { grow(more) }
-    }
-
-    @inline(never)
-    private mutating func grow(_ more: Int) {
-        let larger = max(count + more, capacity * 2)
-        let fresh = UnsafeMutablePointer<Element>.allocate(capacity: larger)
-        fresh.update(from: base, count: count)
-        base.deallocate()
-        base = fresh
-        capacity = larger
-    }
-
-    /// Room must have been reserved.
-    @inline(__always)
-    mutating func append(_ element: Element) {
-        base[count] = element
-        count += 1
-    }
-
-    func deallocate() { base.deallocate() }
 }

@@ -1,4 +1,4 @@
-// The status pages of a process that serves no predictions: the learner's /metrics, /healthz and /readyz.
+// The status pages of a process that serves no predictions: the learner's /metrics, /healthz and /readyz, and what it is given beside them.
 
 import Hummingbird
 import Logging
@@ -12,20 +12,25 @@ public struct StatusServer: Service {
     private let logger: Logger
     private let metrics: @Sendable () -> String
     private let problems: @Sendable () -> [String]
+    private let pages: @Sendable (PageRequest) async -> PageResponse?
+    /// How long an answer may take: a page that streams goes on for as long.
+    public static let streamSecondsMax: Int64 = 900
 
     /// - Parameters:
     ///   - port: 0 for a free one; `boundPort` tells which.
     ///   - metrics: the page of metrics, as `PrometheusText` makes it; called for each request.
     ///   - problems: why the process is not ready, empty when it is; called for each request, it must not wait.
+    ///   - pages: answers what is not asked of those three, with any method; nil is 404.
     public init(
         host: String = "127.0.0.1", port: Int, logger: Logger, metrics: @escaping @Sendable () -> String,
-        problems: @escaping @Sendable () -> [String]
+        problems: @escaping @Sendable () -> [String], pages: @escaping @Sendable (PageRequest) async -> PageResponse? = { _ in nil }
     ) {
         self.host = host
         self.port = port
         self.logger = logger
         self.metrics = metrics
         self.problems = problems
+        self.pages = pages
     }
 
     /// The port, once the server listens; throws if that takes longer than `timeout`.
@@ -33,7 +38,13 @@ public struct StatusServer: Service {
 
     /// Serves until graceful shutdown. Throws if the address cannot be bound.
     public func run() async throws {
-        try await HTTPService(host: host, port: port, bound: bound, logger: logger, limits: HTTPLimits()) { request in
+        var limits = HTTPLimits()
+        limits.responseSecondsMax = Self.streamSecondsMax
+        // Pages say what is wrong with a query, however long, better than a limit does.
+        (limits.urlBytesMax, limits.headerBytesMax) = (32 << 10, 48 << 10)
+        try await HTTPService(host: host, port: port, bound: bound, logger: logger, limits: limits) { request in
+            let page = PageRequest(method: request.method.rawValue, path: request.uri.path, query: request.uri.query)
+            if let answer = await pages(page) { return Response(answer) }
             guard request.method == .get else { return .methodNotAllowed(.get) }
             switch request.uri.path {
             case "/metrics": return Response(metrics: metrics())

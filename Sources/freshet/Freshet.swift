@@ -25,9 +25,12 @@ struct Freshet: AsyncParsableCommand {
         abstract: "Keeps a model fresh: learns from labelled feedback on Kafka, records every version in PostgreSQL, swaps it into serving nodes.",
         version: Node.programVersion,
         groupedSubcommands: [
-            CommandGroup(name: "Run:", subcommands: [DemoCommand.self, RunCommand.self, ServeCommand.self]),
+            CommandGroup(name: "Run:", subcommands: [DemoCommand.self, RunCommand.self, ServeCommand.self, ConsoleCommand.self]),
             CommandGroup(name: "Try:", subcommands: [CheckCommand.self, EvaluateCommand.self, GenerateCommand.self, FeedCommand.self, DetectCommand.self]),
-            CommandGroup(name: "Ask the history:", subcommands: [LogCommand.self, ShowCommand.self, DriftCommand.self, NodesCommand.self, DoctorCommand.self]),
+            CommandGroup(name: "Ask the history:", subcommands: [
+                LogCommand.self, ShowCommand.self, DriftCommand.self, NodesCommand.self, AtCommand.self, DiffCommand.self, BlameCommand.self, BisectCommand.self,
+                DoctorCommand.self,
+            ]),
             CommandGroup(name: "Act on it:", subcommands: [
                 VerifyCommand.self, RollbackCommand.self, PinCommand.self, HoldCommand.self, PromoteCommand.self, ExcludeCommand.self, DeadLettersCommand.self,
             ]),

@@ -2,10 +2,10 @@
 // compared is made by `freshet generate` or here, from seeds. Nothing here passes or fails, and nothing stops the other parts: a part that
 // cannot be measured says why in its row.
 //
-//     freshet-bench [EVENTS] [PART...]      parts: evaluate core broker dense memory heap stages snapshot faults patches swaps freshness serve;
-//                                           all of them unless named
+//     freshet-bench [EVENTS] [PART...]      parts: evaluate core broker dense memory heap stages snapshot faults patches swaps freshness serve
+//                                           detectors drift history; all of them unless named
 //
-// FRESHET_PEERS names a Python virtual environment with vowpalwabbit, numpy and scikit-learn; without it those rows are skipped.
+// FRESHET_PEERS names a Python virtual environment with vowpalwabbit, numpy, scikit-learn and river; without it those rows are skipped.
 
 import Foundation
 
@@ -15,6 +15,8 @@ struct Benchmark {
         ("evaluate", measureEvaluate), ("core", measureCore), ("broker", measureBroker), ("dense", measureDense),
         ("memory", measureMemory), ("heap", measureHeap), ("stages", measureStages), ("snapshot", measureSnapshot), ("faults", measureFaults),
         ("patches", measurePatches), ("swaps", measureSwaps), ("freshness", measureFreshness), ("serve", measureServe),
+        ("detectors", measureDetectors), ("drift", measureDrift),
+        ("history", measureHistory),
     ]
 
     static func main() async throws {

@@ -28,9 +28,9 @@ private func alarms(_ detector: ADWIN, over values: [Double]) -> [Int] {
     }
 
     @Test func alarmsWhereRiverDoesWithOtherParameters() throws {
-        let eager = try ADWIN(delta: 0.05, clock: 1, maximumBuckets: 3, minimumWindow: 2, gracePeriod: 0)
+        let eager = try ADWIN(["delta": 0.05, "clock": 1, "max_buckets": 3, "min_window_length": 2, "grace_period": 0])
         #expect(alarms(eager, over: DriftStream(.bernoulli, seed: 31, [(3000, 0.3, 0.3), (3000, 0.5, 0.5)]).values()) == [3150])
-        let calm = try ADWIN(delta: 1e-5, clock: 7, maximumBuckets: 8, minimumWindow: 10, gracePeriod: 100)
+        let calm = try ADWIN(["delta": 1e-5, "clock": 7, "max_buckets": 8, "min_window_length": 10, "grace_period": 100])
         let rising = DriftStream(.real, seed: 32, [(2000, 0, 0), (2000, 0, 1), (2000, -1, -1)])
         #expect(alarms(calm, over: rising.values()) == [2316, 2995, 3723, 4017])
     }
@@ -85,7 +85,7 @@ private func alarms(_ detector: ADWIN, over values: [Double]) -> [Int] {
 
     @Test(arguments: [0, 1, -3.5, 0.1, 1e-300, 1e9, -1e9])
     func constantStreamsNeverAlarm(level: Double) throws {
-        let detector = try ADWIN(delta: 0.3, clock: 1)
+        let detector = try ADWIN(["delta": 0.3, "clock": 1])
         #expect(alarms(detector, over: Array(repeating: level, count: 5000)) == [])
     }
 
@@ -98,13 +98,13 @@ private func alarms(_ detector: ADWIN, over values: [Double]) -> [Int] {
     }
 
     @Test func refusesImpossibleParameters() {
-        #expect(throws: DriftError.self) { try ADWIN(delta: 0) }
-        #expect(throws: DriftError.self) { try ADWIN(delta: 1) }
-        #expect(throws: DriftError.self) { try ADWIN(delta: .nan) }
-        #expect(throws: DriftError.self) { try ADWIN(clock: 0) }
-        #expect(throws: DriftError.self) { try ADWIN(maximumBuckets: 1) }
-        #expect(throws: DriftError.self) { try ADWIN(minimumWindow: 0) }
-        #expect(throws: DriftError.self) { try ADWIN(gracePeriod: -1) }
+        #expect(throws: DriftError.self) { try ADWIN(["delta": 0]) }
+        #expect(throws: DriftError.self) { try ADWIN(["delta": 1]) }
+        #expect(throws: DriftError.self) { try ADWIN(["delta": .nan]) }
+        #expect(throws: DriftError.self) { try ADWIN(["clock": 0]) }
+        #expect(throws: DriftError.self) { try ADWIN(["max_buckets": 1]) }
+        #expect(throws: DriftError.self) { try ADWIN(["min_window_length": 0]) }
+        #expect(throws: DriftError.self) { try ADWIN(["grace_period": -1]) }
     }
 
     /// Protects: a stored state whose sums no inputs have would become infinite, and could then be stored but not read again.

@@ -1,10 +1,24 @@
 import Drift
 import Testing
 
-/// What holds of every detector. A new one is added to the list.
+/// What holds of every detector: each kind with its standard parameters, and some with others.
 private let detectors: [any DriftDetector] = {
-    let eager = try? ADWIN(delta: 0.05, clock: 1, maximumBuckets: 2, minimumWindow: 1, gracePeriod: 0)
-    return [ADWIN()] + (eager.map { [$0] } ?? [])
+    do {
+        return [
+            ADWIN(), try ADWIN(["delta": 0.05, "clock": 1, "max_buckets": 2, "min_window_length": 1, "grace_period": 0]),
+            try PageHinkley([:]), try PageHinkley(["mode": 2, "threshold": 5, "min_instances": 1]),
+            try DDM([:]), try DDM(["warm_start": 0, "drift_threshold": 1]),
+            try EDDM([:]), try EDDM(["warm_start": 1]),
+            try HDDMA([:]), try HDDMA(["two_sided_test": 1]),
+            try HDDMW([:]), try HDDMW(["two_sided_test": 1]),
+            try FHDDM([:]), try FHDDM(["sliding_window_size": 30, "short_window_size": 10, "confidence_level": 0.01]),
+            try FHDDM(["sliding_window_size": 1, "confidence_level": 0.9]),
+            try KSWIN([:]), try KSWIN(["window_size": 40, "stat_size": 20, "seed": 5]),
+        ]
+    } catch {
+        Issue.record(error)
+        return []
+    }
 }()
 
 /// A stream with several changes, so that detectors alarm and begin anew in it.
@@ -14,6 +28,9 @@ private let stream = DriftStream(.bernoulli, seed: 77, [(700, 0.1, 0.1), (700, 0
 private func bits(_ detector: some DriftDetector) -> [UInt64] { detector.state.map(\.bitPattern) }
 
 @Suite struct DetectorConformanceTests {
+    /// Protects: the list above has every kind.
+    @Test func allKindsAreHere() { #expect(Set(detectors.map { type(of: $0).kind }) == Set(DetectorKind.allCases.map(\.rawValue))) }
+
     /// Protects recovery: a learner that was killed anywhere must raise the alarms, and hold the state, of one that was not.
     @Test(arguments: detectors.indices)
     func resumesBitForBit(index: Int) throws {

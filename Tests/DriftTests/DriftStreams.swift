@@ -1,9 +1,9 @@
 import Foundation
 
 /// The streams of the recorded peers: segments whose level goes from one value to another, drawn with a 31-bit linear congruential generator.
-struct DriftStream {
-    enum Kind: String, Decodable { case bernoulli, real }
-    struct Segment {
+struct DriftStream: Sendable {
+    enum Kind: String, Decodable, Sendable { case bernoulli, real }
+    struct Segment: Sendable {
         var count: Int
         var from: Double
         var to: Double
@@ -40,7 +40,16 @@ struct DriftStream {
 /// What River 0.26.1 answered, beside the package in `shared/fixtures`.
 enum RiverFixture {
     struct Case: Decodable {
-        struct Answer: Decodable { var drift: [Int] }
+        struct Answer: Decodable {
+            var drift: [Int]
+            var warnings: Int
+            var firstWarnings: [Int]
+
+            enum CodingKeys: String, CodingKey {
+                case drift, warnings
+                case firstWarnings = "first_warnings"
+            }
+        }
         var kind: DriftStream.Kind
         var seed: Int
         var segments: [[Double]]

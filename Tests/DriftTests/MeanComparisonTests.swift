@@ -58,7 +58,7 @@ import Testing
 }
 
 /// SplitMix64 (Steele, Lea and Flood, OOPSLA 2014).
-private struct SplitMix {
+struct SplitMix {
     var state: UInt64
 
     mutating func next() -> UInt64 {

@@ -32,19 +32,21 @@ struct EventTarget: FuzzTarget {
                 features: [
                     .numeric("n", scale: .standard), .categorical("a"), .cross(["n", "a"]), .numeric("m"), .categorical("b"), .cross(["b", "a"]),
                     .cross(["a", "m"]),
-                ], label: ("y", .binary), time: ("t", .ms), deduplicateField: "id", bits: 22),
+                ], label: ("y", .binary), time: ("t", .ms), deduplicateField: "id",
+                observing: Observing(every: 2, slices: ["a", "n", "z"]), bits: 22),
             try EventPlan(
                 features: [.categorical("a"), .numeric("b"), .categorical("c"), .numeric("e")], label: ("y", .binary), time: ("t", .s),
                 deduplicateField: "id", strict: true, schema: try EventSchema(json: Array(schema.utf8), name: "fuzz"), bits: 10),
             try EventPlan(
                 features: [
                     .text("a", words: 1...2, characters: 2...3), .set("b"), .weightedMap("c"), .dense("d", size: 3), .categorical("e"), .dense("f", size: 1),
-                ], label: ("y", .category(classes: ["x", "7", "true"])), weightField: "w", bits: 18, seed: 5),
+                ], label: ("y", .category(classes: ["x", "7", "true"])), weightField: "w",
+                observing: Observing(every: 1, slices: ["y", "d"]), bits: 18, seed: 5),
             try EventPlan(
                 features: [
                     .numeric("a", scale: .log, clip: -2...1e6), .numeric("b", scale: .logStandard), .buckets("c", edges: [-1, 0, 0.5, 1e9]),
                     .cross(["a", "c"]), .cross(["b", "c", "e"]), .cross(["a", "b"]),
-                ], label: ("y", .number), weightField: "w", time: ("t", .ns), strict: true, bits: 30),
+                ], label: ("y", .number), weightField: "w", time: ("t", .ns), strict: true, observing: Observing(every: 1, slices: ["c"]), bits: 30),
             try EventPlan(features: [.text("a", characters: 1...8), .text("b", words: 5...5), .set("c")], label: ("y", .count), time: ("t", .us), bits: 1),
         ]
     }

@@ -89,7 +89,8 @@ extension Integration {
             }
         }
 
-        /// Protects: `detect` fires where River's detector does (its ADWIN on this stream; the recorded answer is 2559).
+        /// Protects: `detect` fires where River's detectors do (the recorded answers on this stream), takes their parameters as options, and tells the
+        /// options that a kind has not.
         @Test func detectsWhereRiverDoes() async throws {
             try await Loop.with(.clicks, tables: false) { loop in
                 var x = 42
@@ -103,6 +104,19 @@ extension Integration {
                 #expect(try await child.wait() == 0)
                 #expect(try JSON(child.standardOutput)["drift"].array.map(\.int) == [2559])
                 #expect(try JSON(child.standardOutput).keys == ["drift", "warning"])
+                let others: [(words: [String], drift: [Int], warnings: Int)] = [
+                    (["ddm"], [2649], 115), (["page-hinkley", "--min-instances", "30"], [2652], 0), (["--drift-confidence=0.001", "hddm_a"], [2527], 3),
+                    (["hddm-w", "--lambda-val", "0.05"], [2524, 4651], 29), (["fhddm"], [], 0),
+                ]
+                for (words, drift, warnings) in others {
+                    let child = try loop.start(["detect"] + words + ["--json"], input: file)
+                    #expect(try await child.wait() == 0)
+                    #expect(try JSON(child.standardOutput)["drift"].array.map(\.int) == drift, "\(words)")
+                    #expect(try JSON(child.standardOutput)["warning"].array.count == warnings, "\(words)")
+                }
+                for words in [["ddm", "--delta", "0.1"], ["ddm", "--warm-start", "x"], ["adwni"], [], ["kswin", "--stat-size", "60"]] {
+                    #expect(try await loop.start(["detect"] + words, input: file).wait() == 64, "\(words)")
+                }
                 try "1\n0\nNaN\n".write(toFile: file, atomically: true, encoding: .utf8)
                 let bad = try loop.start(["detect", "adwin"], input: file)
                 #expect(try await bad.wait() == 1)

@@ -133,7 +133,7 @@ extension Integration {
                 let learner = try loop.learner()
                 try await loop.freshet("feed", loop.file, file)
                 try await loop.untilRecorded(count, by: learner)
-                let events = try await loop.json("drift", loop.file)["drift"].array
+                let events = try await loop.json("drift", loop.file)["drift"].array.filter { $0["detector"].string == "adwin" && $0["kind"].string == "drift" }
                 let event = try #require(
                     events.last { ($0["offset"].int ?? 0) > count / 2 }, "drift events: \(events.map { $0["offset"].int ?? -1 }), \(learner.standardError)")
                 #expect(try #require(event["offset"].int) < count / 2 + 10_000)

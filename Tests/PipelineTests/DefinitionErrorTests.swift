@@ -27,7 +27,7 @@ import Testing
 
     static let keys: [Case] = [
         .init(adding: "learn: {optimizer: {kind: adagrad, rat: 0.1}}", "7:36: unknown key `rat` in learn.optimizer; did you mean `rate`? (known: kind, rate, forget, alpha, beta, beta1, beta2, l1, l2)"),
-        .init(adding: "modle: {}", "7:1: unknown key `modle`; did you mean `model`? (known: pipeline, source, features, model, learn, monitor, version, snapshot, keep, publish, serve, dead_letters, store, tests)"),
+        .init(adding: "modle: {}", "7:1: unknown key `modle`; did you mean `model`? (known: pipeline, source, features, model, learn, monitor, on_drift, version, snapshot, keep, publish, serve, dead_letters, store, tests)"),
         .init("kind: categorical", "kind: categorical, hashing: 7", "6:41: unknown key `hashing` in features (known: field, kind, scale, clip, edges, words, characters, size, cross)"),
         .init("pipeline: clicks\n", "", "1:1: `pipeline` is missing; for example `pipeline: clicks`"),
         .init("pipeline: clicks", "pipeline:", "1:10: `pipeline` is missing; for example `pipeline: clicks`"),

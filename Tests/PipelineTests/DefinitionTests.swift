@@ -1,5 +1,6 @@
 // What a pipeline file means once it is read: the design's own example, defaults, variables, and the two hashes.
 
+import Drift
 import Foundation
 import Pipeline
 import Records
@@ -78,7 +79,7 @@ func problems(_ text: String, environment: [String: String] = [:], bundledSchema
         #expect(pipeline.plan.bits == 22)
         #expect(pipeline.model.kind == .linear && pipeline.model.weights == .int8 && pipeline.model.bits == 22 && pipeline.model.seed == 0)
         #expect(pipeline.learn.loss == .logistic && pipeline.learn.optimizer.definition == .adaGrad(rate: 0.1))
-        #expect(pipeline.monitor.window == 10_000 && pipeline.monitor.detectors == [.adwin(delta: 0.002)] && pipeline.monitor.reference == .served)
+        #expect(pipeline.monitor.window == 10_000 && pipeline.monitor.detectors == [DetectorDefinition(standard: .adwin)] && pipeline.monitor.reference == .served)
         #expect(pipeline.version.events == 20_000 && pipeline.version.seconds == 0.5)
         #expect(pipeline.snapshotSeconds == 60)
         #expect(try pipeline.publishTopic.get() == "clicks")
@@ -97,7 +98,7 @@ func problems(_ text: String, environment: [String: String] = [:], bundledSchema
         #expect(try pipeline.source.kafka().brokers == "localhost:9092")
         #expect(pipeline.model.kind == .linear && pipeline.model.weights == .int8 && pipeline.model.bits == 18 && pipeline.model.seed == 0)
         #expect(pipeline.learn.optimizer.definition == .adaGrad(rate: 0.1))
-        #expect(pipeline.monitor.window == 10_000 && pipeline.monitor.detectors == [.adwin(delta: 0.002)] && pipeline.monitor.reference == .served)
+        #expect(pipeline.monitor.window == 10_000 && pipeline.monitor.detectors == [DetectorDefinition(standard: .adwin)] && pipeline.monitor.reference == .served)
         #expect(pipeline.version.events == 20_000 && pipeline.version.seconds == 0.5)
         #expect(pipeline.snapshotSeconds == 60)
         #expect(try pipeline.publishTopic.get() == "clicks")

@@ -132,7 +132,7 @@ private func definition(
         try new.feed(events(300, seed: 23), partition: 1)
         let a = old.cut(), b = new.cut()
         #expect(a.hashes == b.hashes && a.metrics == b.metrics)
-        #expect(Array(try old.encode()[..<4]) == Array("SFS3".utf8))
+        #expect(Array(try old.encode()[..<4]) == Array("SFS4".utf8))
     }
 
     /// Protects: what cannot be read says why and what to do.
@@ -147,7 +147,7 @@ private func definition(
                 return "\(error)"
             }
         }
-        #expect(try reason { $0[3] = UInt8(ascii: "4") }.contains("format 4, and this program reads formats 2 to 3: a newer program wrote it"))
+        #expect(try reason { $0[3] = UInt8(ascii: "5") }.contains("format 5, and this program reads formats 2 to 4: a newer program wrote it"))
         #expect(try reason { $0[3] = UInt8(ascii: "1") }.contains("use an older program"))
         #expect(try reason { $0[0] = 0 }.contains("no snapshot"))
         #expect(try reason { $0[4] = 1 }.contains("semantics 1"))

@@ -224,6 +224,29 @@ private func state(_ machine: StateMachine) throws -> [UInt8] {
         #expect(event.before != nil && event.after != nil)
     }
 
+    /// Protects: every kind of detector hears the truth turn round, under its name and with errors on both sides, and is part of the state.
+    @Test func allKindsOfDetectorsHear() throws {
+        let definition = try clicksDefinition(
+            detectors: """
+                [{kind: adwin}, {kind: page_hinkley, threshold: 10, name: hinkley}, {kind: ddm}, {kind: eddm}, {kind: hddm_a}, {kind: hddm_w}, \
+                {kind: fhddm}, {kind: kswin, alpha: 0.0001}]
+                """)
+        let straight = try StateMachine(definition), all = events(3000, seed: 10)
+        try straight.begin()
+        try straight.feed(all[..<1600])
+        let early = straight.cut().driftEvents, stored = try straight.encode()
+        let restored = try stored.withUnsafeBytes { try StateMachine(definition, restoring: $0) }
+        try straight.feed(all[1600...])
+        try restored.feed(all[1600...])
+        let late = straight.cut().driftEvents
+        #expect(restored.cut().driftEvents == late)
+        #expect(try straight.encode() == restored.encode())
+        for detector in definition.monitor.detectors {
+            let event = (early + late).first { $0.kind == .drift && $0.detector == detector.name && (1500..<1700).contains($0.offset) }
+            #expect(event.map { $0.errorAfter > $0.errorBefore && $0.errorAfter <= 1 } == true, "\(detector.name): \(String(describing: event))")
+        }
+    }
+
     /// Protects: the reference takes effect at the next event, and is part of the state.
     @Test func aReferenceIsPartOfTheState() throws {
         let machine = try StateMachine(try clicksDefinition())

@@ -56,6 +56,41 @@ public final class Asker: Sendable {
         return exchange(descriptor, Array("GET \(path) HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n".utf8))
     }
 
+    /// The same with a body.
+    public static func post(_ port: Int, _ path: String, _ body: String) -> String? {
+        guard let descriptor = connectToLoopback(port) else { return nil }
+        defer { close(descriptor) }
+        let head = "POST \(path) HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\ncontent-length: \(body.utf8.count)\r\n\r\n"
+        return exchange(descriptor, Array((head + body).utf8))
+    }
+
+    /// The body of an answer that is JSON, and its status.
+    public static func json(_ port: Int, _ path: String) throws -> (status: Int, body: JSON) {
+        guard let answer = get(port, path), let head = answer.range(of: "\r\n\r\n"), let status = Int(answer.dropFirst(9).prefix(3)) else {
+            throw TestFailure("no answer to \(path)")
+        }
+        return (status, try JSON(String(answer[head.upperBound...])))
+    }
+
+    /// Reads an answer without an end until there is enough of it; nil when the connection ended or nothing came for 5 s.
+    public static func stream(_ port: Int, _ path: String, until isEnough: (String) -> Bool) -> String? {
+        guard let descriptor = connectToLoopback(port) else { return nil }
+        defer { close(descriptor) }
+        var limit = timeval(tv_sec: 5, tv_usec: 0)
+        setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
+        let request = Array("GET \(path) HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n".utf8)
+        guard send(descriptor, request, request.count, Int32(MSG_NOSIGNAL)) == request.count else { return nil }
+        var bytes: [UInt8] = []
+        var buffer = [UInt8](repeating: 0, count: 16_384)
+        while true {
+            let count = read(descriptor, &buffer, buffer.count)
+            guard count > 0 else { return nil }
+            bytes += buffer.prefix(count)
+            let text = String(decoding: bytes, as: UTF8.self)
+            if isEnough(text) { return text }
+        }
+    }
+
     /// Nil when the connection ended or nothing came for 5 s.
     private static func exchange(_ descriptor: Int32, _ request: [UInt8]) -> String? {
         var limit = timeval(tv_sec: 5, tv_usec: 0)

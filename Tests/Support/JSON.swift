@@ -1,8 +1,8 @@
 import Foundation
 
 /// A JSON value to look into: `json["metrics"]["total"]["logloss"].double`. What is absent is absent all the way down.
-public struct JSON: Sendable {
-    private enum Value: Sendable {
+public struct JSON: Sendable, Equatable {
+    private enum Value: Sendable, Equatable {
         case absent, null
         case bool(Bool)
         case number(Double)

@@ -189,6 +189,11 @@ public final class Loop: Sendable {
     public func json(
         _ arguments: String..., status: Int32 = 0, isolation: isolated (any Actor)? = #isolation
     ) async throws -> JSON {
+        try await json(arguments: arguments, status: status)
+    }
+
+    /// The same with arguments in a list.
+    public func json(arguments: [String], status: Int32 = 0, isolation: isolated (any Actor)? = #isolation) async throws -> JSON {
         let child = try ChildProcess(program, arguments + ["--json"], environment: environment, folder: folder)
         defer { child.kill() }
         let actual = try await child.wait(timeout: .seconds(120))

@@ -1,5 +1,5 @@
 // What tests use from outside Debian: Tansu, a Kafka-compatible broker of its own making, a newer librdkafka, Python's client for what
-// Freshet never asks a broker for, and a client of the Open Inference Protocol. `make peers` puts them into .build/peers; without them the tests that need them are skipped.
+// Freshet never asks a broker for, a client of the Open Inference Protocol, and a checker of OpenAPI documents. `make peers` puts them into .build/peers; without them the tests that need them are skipped.
 
 import Foundation
 
@@ -30,6 +30,22 @@ public struct TestTools: Sendable {
         let libraries = (try? FileManager.default.contentsOfDirectory(atPath: "\(venv)/lib")) ?? []
         let hasClient = libraries.contains { FileManager.default.fileExists(atPath: "\(venv)/lib/\($0)/site-packages/tritonclient/http") }
         return hasClient ? "\(venv)/bin/python" : nil
+    }()
+
+    /// Chromium, and Prometheus's tool for rules and metrics; nil where they are not installed.
+    public static let chromium = program("chromium")
+    public static let promtool = program("promtool")
+    /// Python's own interpreter, for scripts that need no packages.
+    public static let python3 = program("python3")
+
+    private static func program(_ name: String) -> String? {
+        (ProcessInfo.processInfo.environment["PATH"] ?? "").split(separator: ":").map { "\($0)/\(name)" }.first { FileManager.default.isExecutableFile(atPath: $0) }
+    }
+
+    /// A checker of HTTP interfaces against their OpenAPI documents; nil where `make peers` could not install it.
+    public static let schemathesis: String? = {
+        let program = "\(TestData.root)/.build/peers/bin/schemathesis"
+        return FileManager.default.isExecutableFile(atPath: program) ? program : nil
     }()
 
     /// libfaketime for programs with threads; nil where it is not installed.

@@ -58,6 +58,7 @@ public struct AdaGrad: Optimizer {
 
     @inlinable @inline(__always)
     public func weight(_ slot: SIMD2<Float>) -> Float { slot.x }
+    public func restarted(_ slot: SIMD2<Float>) -> SIMD2<Float> { [slot.x, 0] }
     @inlinable @inline(__always)
     public static func poison(_ slot: SIMD2<Float>) -> Float { slot.x * 0 + slot.y * 0 }
     @inlinable @inline(__always)

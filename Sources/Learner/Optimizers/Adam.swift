@@ -42,6 +42,11 @@ public struct Adam: Optimizer {
     }
     @inlinable @inline(__always)
     public func weight(_ slot: Slot) -> Float { slot.weight }
+    public func restarted(_ slot: Slot) -> Slot {
+        var fresh = Slot()
+        fresh.weight = slot.weight
+        return fresh
+    }
     @inlinable @inline(__always)
     public static func isFinite(_ slot: Slot) -> Bool { slot.weight.isFinite && slot.mean.isFinite && slot.square.isFinite }
 }

@@ -70,6 +70,8 @@ public struct CoinBetting: Optimizer {
     }
     @inlinable @inline(__always)
     public func weight(_ slot: Slot) -> Float { slot.weight }
+    /// The same slot: its weight is nothing but what was won and lost.
+    public func restarted(_ slot: Slot) -> Slot { slot }
     @inlinable @inline(__always)
     public static func isFinite(_ slot: Slot) -> Bool {
         slot.weight.isFinite && slot.sum.isFinite && slot.magnitudes.isFinite && slot.wealth.isFinite && slot.scale.isFinite

@@ -40,6 +40,13 @@ public struct FTRLProximal: Optimizer {
         // Nothing seen is weight 0 also where beta and l2 are 0.
         slot.x == 0 ? 0 : weight(slot.x, root: slot.y.squareRoot())
     }
+    /// z is what gives the same weight at n = 0; where beta and l2 are 0 no z does, and the slot stays.
+    public func restarted(_ slot: SIMD2<Float>) -> SIMD2<Float> {
+        let (weight, divisor) = (weight(slot), beta * inverseAlpha + l2)
+        guard divisor > 0 else { return slot }
+        if weight == 0 { return [min(max(slot.x, -l1), l1), 0] }
+        return [-weight * divisor - (weight > 0 ? l1 : -l1), 0]
+    }
     @inlinable @inline(__always)
     public static func isFinite(_ slot: SIMD2<Float>) -> Bool { slot.x.isFinite && slot.y.isFinite }
 }

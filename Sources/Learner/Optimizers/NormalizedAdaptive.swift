@@ -96,6 +96,12 @@ public struct NormalizedAdaptive: Optimizer {
     }
     @inlinable @inline(__always)
     public func weight(_ slot: Slot) -> Float { slot.weight }
+    /// The scale says what unit the weight is for, so it stays.
+    public func restarted(_ slot: Slot) -> Slot {
+        var fresh = slot
+        fresh.squares = 0
+        return fresh
+    }
     @inlinable @inline(__always)
     public static func isFinite(_ slot: Slot) -> Bool { slot.weight.isFinite && slot.squares.isFinite && slot.scale.isFinite }
 }

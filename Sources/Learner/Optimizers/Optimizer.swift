@@ -59,6 +59,8 @@ public protocol Optimizer: Sendable {
     func steps(_ slots: UnsafeMutablePointer<Slot>, stride: Int, values: UnsafePointer<Float>, count: Int, _ update: Update) -> Bool
     /// The FP32 master weight.
     func weight(_ slot: Slot) -> Float
+    /// The slot with the same weight, and nothing else known of the past.
+    func restarted(_ slot: Slot) -> Slot
     /// False once the slot has a value that is not finite.
     static func isFinite(_ slot: Slot) -> Bool
     /// 0 if the slot is finite, else NaN: sums of it say in one comparison whether all of an event's slots are.

@@ -22,6 +22,7 @@ public struct SGD: Optimizer {
     }
     @inlinable @inline(__always)
     public func weight(_ slot: Float) -> Float { slot }
+    public func restarted(_ slot: Float) -> Float { slot }
     @inlinable @inline(__always)
     public static func poison(_ slot: Float) -> Float { slot * 0 }
     @inlinable @inline(__always)

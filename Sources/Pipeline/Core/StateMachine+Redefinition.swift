@@ -44,13 +44,18 @@ extension StateMachine {
         let machine = try StateMachine(next)
         try Self.carry({ watch.encode(into: &$0) }, { try machine.watch.restore(from: &$0) })
         try Self.carry({ learner.encode(into: &$0) }, { try machine.learner.restore(from: &$0) })
-        if definition.monitor.window == next.monitor.window, definition.monitor.detectors == next.monitor.detectors {
-            try Self.carry({ try monitor.encode(into: &$0) }, { try machine.monitor.restore(from: &$0) })
+        if definition.monitor.keepsState(as: next.monitor) {
+            try Self.carry({ try monitor.encode(into: &$0) }, { try machine.monitor.restore(from: &$0, format: Self.format) })
         } else if let reference = monitor.reference {
             machine.monitor.apply(reference)
         }
         if let now = next.source.deduplicate, definition.source.deduplicate?.field == now.field {
             machine.deduplicator = deduplicator?.limited(to: now.last)
+        }
+        if definition.onDrift.canonical == next.onDrift.canonical {
+            // A challenger is given up: what it has learned is in no snapshot.
+            try Self.carry({ adaptation.encode(into: &$0) }, { try machine.adaptation.restore(from: &$0) })
+            machine.adaptation.setRate(at: learned + refused, machine.learner)
         }
         (machine.version, machine.lineage, machine.learned, machine.refused) = (version, lineage, learned, refused)
         (machine.positions, machine.tails, machine.incarnation, machine.exclusions) = (positions, tails, incarnation, exclusions)

@@ -1,7 +1,8 @@
 // The whole state of a pipeline as bytes. Equal states have equal bytes, so a rebuilt state is compared by its hash.
 //
 // The format's number is the last character of its magic. What format 3 has and format 2 had not is one block behind the version; a state that was read
-// from format 2 knows nothing of it: no tails, nothing excluded, nothing counted as absent or lost.
+// from format 2 knows nothing of it: no tails, nothing excluded, nothing counted as absent or lost. Format 4 has what drift has changed behind the
+// monitor, whose own part has more as well.
 
 import Learner
 import Model
@@ -9,13 +10,14 @@ import Records
 
 extension StateMachine {
     /// The newest format, which `encode` writes; `restoring` reads those from `formatOldest` on.
-    package static let format = 3
+    package static let format = 4
     package static let formatOldest = 2
     private static let magic: UInt32 = 0x3053_4653  // "SFS0"
 
     /// What is written before the learner's state.
     private func encodeHead() throws -> [StateCapture.Part] {
         guard pending.isEmpty else { throw OrderError("a snapshot between versions") }
+        guard isSnapshotPossible else { throw OrderError("a snapshot while a challenger learns") }
         var writer = ByteWriter()
         writer.append(Self.magic + UInt32(Self.format) << 24)
         writer.append(UInt32(Self.semantics))
@@ -41,13 +43,18 @@ extension StateMachine {
         }
         guard let deduplicator else {
             try monitor.encode(into: &writer)
+            adaptation.encode(into: &writer)
             return [.bytes(writer.bytes)]
         }
         writer.append(UInt32(deduplicator.count))
         var rest = ByteWriter()
         try monitor.encode(into: &rest)
+        adaptation.encode(into: &rest)
         return [.bytes(writer.bytes)] + deduplicator.keysByAge.map { .words($0) } + [.bytes(rest.bytes)]
     }
+
+    /// False while a challenger learns, which is in no snapshot.
+    public var isSnapshotPossible: Bool { adaptation.challenger == nil }
 
     /// The whole state, at a cut.
     public func encode() throws -> [UInt8] {
@@ -122,8 +129,10 @@ extension StateMachine {
         if let limit = deduplicator.map({ _ in definition.source.deduplicate?.last ?? 0 }) {
             deduplicator = try Deduplicator(decoding: &reader, limit: limit)
         }
-        try monitor.restore(from: &reader)
+        try monitor.restore(from: &reader, format: format)
+        if format >= 4 { try adaptation.restore(from: &reader) }
         try learner.restore(from: &reader)
+        adaptation.setRate(at: learned + refused, learner)
         try reader.expectEnd()
         try checkRestored()
     }

@@ -86,6 +86,7 @@ public final class StateMachine {
     /// The last event read of each partition: another one at its offset shows that the topic is another.
     package internal(set) var tails: [Int32: Tail] = [:]
     var monitor: Monitor
+    var adaptation: Adaptation
 
     /// Of the topic; see `Run`.
     package internal(set) var incarnation: UInt32 = 0
@@ -104,12 +105,13 @@ public final class StateMachine {
     var pendingRefused = 0
     var pendingDrift: [DriftEvent] = []
     /// Of the batch applied last.
-    package private(set) var scores: [ScoredExample] = []
+    package internal(set) var scores: [ScoredExample] = []
 
     public init(_ definition: PipelineDefinition) throws {
         self.definition = definition
-        learner = OnlineLearner(definition.layout, optimizer: definition.learn.optimizer.definition, rule: definition.rule)
-        monitor = try Monitor(definition.monitor, objective: definition.learn.loss)
+        learner = definition.makeLearner()
+        monitor = try Monitor(definition)
+        adaptation = Adaptation(definition.onDrift)
         watch = DivergenceWatch(definition.learn.loss)
         deduplicator = definition.source.deduplicate.map { Deduplicator(limit: $0.last) }
     }
@@ -125,6 +127,8 @@ public final class StateMachine {
     public var pendingEntries: Int { pending.count }
     /// Drift events since the last cut.
     public var pendingDriftEvents: Int { pendingDrift.count }
+    /// A detector has fired since the last cut.
+    public var hasDrifted: Bool { pendingDrift.contains { $0.kind == .drift } }
 
     // MARK: Applying
 
@@ -148,12 +152,8 @@ public final class StateMachine {
         if deduplicator != nil { refuseDuplicates(batch) }
 
         scores.removeAll(keepingCapacity: true)
-        learner.learn(batch, partition: partition, trace: &trace, scores: &scores)
+        learn(batch, partition: partition)
         watchDivergence(batch)
-        for scored in scores {
-            let fired = monitor.add(scored.score, partition: partition, offset: batch.examples[Int(scored.index)].offset)
-            if !fired.isEmpty { pendingDrift += fired }
-        }
         for refusal in batch.refusals { refusedByReason[refusal.reason.index] += 1 }
         unknownFields += UInt64(batch.unknownFields)
 

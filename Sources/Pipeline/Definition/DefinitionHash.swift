@@ -3,6 +3,7 @@
 // the text of files that do not use it must stay as it is, or every lineage would end.
 
 import Crypto
+import Drift
 import Learner
 import Records
 
@@ -45,7 +46,7 @@ struct DefinitionHash {
 
     /// The time is in it because an event whose time is of the wrong type is not learned.
     func learning(
-        deduplicateLast: Int?, schema: [UInt8]?, monitor: PipelineDefinition.Monitor
+        deduplicateLast: Int?, schema: [UInt8]?, monitor: PipelineDefinition.Monitor, onDrift: PipelineDefinition.OnDrift
     ) -> String {
         var lines = ["learning 1"] + shared
         if let label = plan.label { lines.append("label \(Self.canonical(label.kind)) \(quotedJSON(label.field))") }
@@ -63,12 +64,18 @@ struct DefinitionHash {
         if learn.accumulate > 1 { lines.append("accumulate \(learn.accumulate)") }
         if stochastic { lines.append("rounding stochastic") }
         lines.append("window \(monitor.window)")
-        for detector in monitor.detectors {
-            switch detector {
-            case .adwin(let delta): lines.append("adwin \(Self.exact(delta))")
-            }
-        }
+        lines += monitor.detectors.map(Self.canonical)
+        lines += monitor.canonicalObserving
+        lines += onDrift.canonical
         return Self.hex(lines)
+    }
+
+    /// Without the last parameters that have their standard values, so that a kind may get more of them.
+    private static func canonical(_ detector: DetectorDefinition) -> String {
+        let parameters = detector.kind.parameters
+        let told = detector.values.indices.last { detector.values[$0] != parameters[$0].standard } ?? 0
+        let name = detector.name == detector.kind.rawValue ? "" : " named \(quotedJSON(detector.name))"
+        return "\(detector.kind.rawValue) \(detector.values[...told].map(exact).joined(separator: " "))\(name)"
     }
 
     private static func canonical(_ label: LabelKind) -> String {

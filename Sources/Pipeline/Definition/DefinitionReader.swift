@@ -1,5 +1,6 @@
 // From the tree to the definition: each key to its type, range and default. What goes together with what is checked in DefinitionFeatures.
 
+import Drift
 import Foundation
 import Model
 import Records
@@ -21,7 +22,8 @@ struct DefinitionReader {
         let features = DefinitionFeatures(file, source: source, testedFields: Set(tests.flatMap(\.fields)))
         let model = readModel(file)
         let learn = readLearn(file, label: source.label?.kind)
-        let monitor = readMonitor(file)
+        let monitor = readMonitor(file, source: source, features: features.definitions, learn: learn)
+        let onDrift = readOnDrift(file, learn: learn)
         let version = readVersion(file)
         let snapshotSeconds = seconds(file.section("snapshot", example: "{seconds: 60}"), 60, PipelineDefinition.snapshotSecondsRange)
         let keep = readKeep(file)
@@ -40,7 +42,7 @@ struct DefinitionReader {
         let storeSection = file.section("store", example: #"{postgres: "${DATABASE_URL}"}"#)
         let store = storeSection?.deferred("postgres", example: #""${DATABASE_URL}""#)
         let outageSeconds = storeSection.map { $0.number("outage_seconds", default: 600, in: PipelineDefinition.outageSecondsRange) } ?? 600
-        checkTopics(file, source: source.topic, publish: publishTopic, deadLetters: deadLetterTopic, log: logTopic)
+        checkTopics(file, source: source.topic, publish: publishTopic, deadLetters: deadLetterTopic, log: logTopic, notices: onDrift.topic)
         try log.check()
 
         // Nothing was logged, so nothing is missing; the compiler wants to hear it.
@@ -54,7 +56,7 @@ struct DefinitionReader {
             plan = try EventPlan(
                 features: features.definitions, label: (label.field, label.kind), weightField: source.weight?.field,
                 time: source.time.map { ($0.field, $0.unit) }, deduplicateField: source.deduplicate?.value.field,
-                servedByField: source.servedBy?.field, strict: strict, schema: source.schema?.compiled, bits: model.bits, seed: model.seed)
+                servedByField: source.servedBy?.field, strict: strict, schema: source.schema?.compiled, observing: monitor.observing, bits: model.bits, seed: model.seed)
         } catch {
             throw log.error([(file.node("features")?.position ?? .start, "\(error)")])
         }
@@ -66,12 +68,13 @@ struct DefinitionReader {
             source: .init(
                 start: start, onGap: onGap, schemaPath: source.schemaPath, schema: source.schema?.bytes, deduplicate: source.deduplicate?.value, strict: strict,
                 brokers: brokers, topic: topic, properties: source.properties),
-            plan: plan, model: model, learn: learn, monitor: monitor, version: version, snapshotSeconds: snapshotSeconds, keep: keep,
+            plan: plan, model: model, learn: learn, monitor: monitor, onDrift: onDrift.rules, version: version, snapshotSeconds: snapshotSeconds, keep: keep,
             publishTopic: publishTopic, gate: gate, canary: canary, deadLetterTopic: deadLetterTopic, tests: tests.map(\.test),
             learningHash: meaning.learning(
-                deduplicateLast: source.deduplicate?.value.last, schema: source.schema?.bytes, monitor: monitor),
+                deduplicateLast: source.deduplicate?.value.last, schema: source.schema?.bytes, monitor: monitor, onDrift: onDrift.rules),
             meaningHash: meaning.serving, file: log.file, sourceText: sourceText,
-            outageMaximum: .seconds(outageSeconds), staleAfter: staleSeconds.map { .seconds($0) }, logTopic: logTopic, store: store)
+            outageMaximum: .seconds(outageSeconds), staleAfter: staleSeconds.map { .seconds($0) }, logTopic: logTopic,
+            driftWebhook: onDrift.webhook, driftTopic: onDrift.topic, store: store)
     }
 
     /// Weights are counted in 32 bits, and a table is not larger than memory can be expected to be.
@@ -102,7 +105,7 @@ struct DefinitionReader {
     }
 
     /// A topic that the pipeline both reads and writes would feed itself.
-    private func checkTopics(_ file: DefinitionSection, source: DeferredText?, publish: DeferredText?, deadLetters: DeferredText?, log logged: DeferredText?) {
+    private func checkTopics(_ file: DefinitionSection, source: DeferredText?, publish: DeferredText?, deadLetters: DeferredText?, log logged: DeferredText?, notices: DeferredText?) {
         let source = source?.known, dead = deadLetters?.known
         let published = publish?.known.map { ["\($0).versions", "\($0).images", "\($0).canary.versions", "\($0).canary.images"] } ?? []
         if let source, published.contains(source) {
@@ -117,37 +120,12 @@ struct DefinitionReader {
         if let logged = logged?.known, [source, dead].contains(logged) || published.contains(logged) {
             log.add(file.node("serve")?.position ?? file.position, "serve.log is a topic that the pipeline has other things in; name another")
         }
-    }
-
-    // MARK: - monitor, version
-
-    private enum DetectorKind: String, CaseIterable { case adwin }
-
-    private func readMonitor(_ file: DefinitionSection) -> PipelineDefinition.Monitor? {
-        guard let section = optional(file, "monitor", example: "{window: 10000, detectors: [{kind: adwin}]}") else { return nil }
-        let window = section.integer("window", default: 10_000, in: PipelineDefinition.Monitor.windowRange)
-        var detectors: [PipelineDefinition.Monitor.Detector] = [.adwin(delta: 0.002)]
-        if section.node("detectors") != nil {
-            detectors = section.sections("detectors", example: "{kind: adwin}")?.compactMap {
-                let kind = $0.choice("kind", as: DetectorKind.self)
-                let delta = $0.number("delta", default: 0.002, in: PipelineDefinition.Monitor.deltaRange)
-                guard kind != nil, let delta else { return nil }
-                return .adwin(delta: delta)
-            } ?? []
+        if let notices = notices?.known, [source, dead, logged?.known].contains(notices) || published.contains(notices) {
+            log.add(file.node("on_drift")?.position ?? file.position, "on_drift.notify.topic is a topic that the pipeline has other things in; name another")
         }
-        let reference = readReference(section)
-        guard let window, let reference else { return nil }
-        return .init(window: window, detectors: detectors, reference: reference)
     }
 
-    private func readReference(_ monitor: DefinitionSection) -> PipelineDefinition.Monitor.Reference? {
-        guard let node = monitor.node("reference") else { return .served }
-        guard let (value, named) = monitor.resolved(node, "reference") else { return nil }
-        if case .text("served") = value { return .served }
-        if case .number(let text) = value, let version = Int64(text), version >= 0 { return .version(version) }
-        log.add(node.position, "monitor.reference must be served, or a version's number\(named ? "" : "; found \(node.kind)")")
-        return nil
-    }
+    // MARK: - version
 
     private func readVersion(_ file: DefinitionSection) -> PipelineDefinition.Version? {
         guard let section = optional(file, "version", example: "{events: 20000, seconds: 0.5}") else { return nil }

@@ -6,7 +6,7 @@ import KafkaClient
 extension DefinitionNode {
     /// Whether the value of a key may be a secret, or hold one.
     static func holdsSecret(_ key: String, in map: String?, isPlain: Bool) -> Bool {
-        ["store", "postgres"].contains(key) || key.contains("password") || key == "properties" && isPlain
+        ["store", "postgres", "webhook"].contains(key) || key.contains("password") || key == "properties" && isPlain
             || map == "properties" && KafkaConfiguration.holdsSecret(key)
     }
 

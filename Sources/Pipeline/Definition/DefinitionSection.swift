@@ -6,7 +6,7 @@ import Foundation
 package struct DefinitionSection {
     /// The keys of each map, by its path; `[]` is an element of a list. schemas/pipeline.schema.json says the same.
     package static let knownKeys: [String: [String]] = [
-        "": ["pipeline", "source", "features", "model", "learn", "monitor", "version", "snapshot", "keep", "publish", "serve", "dead_letters", "store", "tests"],
+        "": ["pipeline", "source", "features", "model", "learn", "monitor", "on_drift", "version", "snapshot", "keep", "publish", "serve", "dead_letters", "store", "tests"],
         "source": ["kafka", "format", "schema", "start", "on_gap", "label", "time", "deduplicate", "served_by", "strict", "weight"],
         "source.kafka": ["brokers", "topic", "properties"],
         "source.label": ["field", "kind", "classes"],
@@ -19,8 +19,13 @@ package struct DefinitionSection {
         "learn": ["loss", "tau", "optimizer", "schedule", "accumulate"],
         "learn.optimizer": ["kind", "rate", "forget", "alpha", "beta", "beta1", "beta2", "l1", "l2"],
         "learn.schedule": ["kind", "warm_up_events", "initial_events", "power", "length_events", "end", "half_life_events", "every_events", "factor"],
-        "monitor": ["window", "detectors", "reference"],
-        "monitor.detectors[]": ["kind", "delta"],
+        "monitor": ["window", "detectors", "distributions", "slices", "reference", "false_alarms"],
+        "monitor.detectors[]": detectorKeys,
+        "monitor.false_alarms": ["a_month", "events_a_month"],
+        "on_drift": ["snapshot", "raise_rate", "reset_optimizer", "widen_auto", "rollback", "challenger", "notify"],
+        "on_drift.raise_rate": ["factor", "events"],
+        "on_drift.challenger": ["events", "confidence"],
+        "on_drift.notify": ["webhook", "topic"],
         "version": ["events", "seconds"],
         "snapshot": ["seconds"],
         "keep": ["snapshots", "days"],

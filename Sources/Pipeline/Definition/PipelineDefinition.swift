@@ -2,6 +2,7 @@
 // number is in its range, and the two hashes depend only on what gives learned state, or an image, its meaning; not on how the file is
 // laid out, where it lies, or where it connects to.
 
+import Drift
 import Foundation
 import Learner
 import Model
@@ -17,6 +18,7 @@ public struct PipelineDefinition: Sendable {
     public let model: Model
     public let learn: Learn
     public let monitor: Monitor
+    public let onDrift: OnDrift
     public let version: Version
     /// The time between snapshots.
     public let snapshotSeconds: Double
@@ -47,6 +49,9 @@ public struct PipelineDefinition: Sendable {
     public let staleAfter: Duration?
     /// Where nodes log their predictions; nil: nowhere.
     public let logTopic: DeferredText?
+    /// Where notices of drifts are sent: a URL that takes POST requests, and a topic.
+    let driftWebhook: DeferredText?
+    let driftTopic: DeferredText?
 
     let store: DeferredText?
 
@@ -143,10 +148,6 @@ public struct PipelineDefinition: Sendable {
     }
 
     public struct Monitor: Sendable, Equatable {
-        public enum Detector: Sendable, Equatable {
-            /// `delta`: the probability of a false alarm.
-            case adwin(delta: Double)
-        }
         /// The version that the learner's metrics are compared with.
         public enum Reference: Sendable, Equatable {
             /// Whichever is being served.
@@ -156,11 +157,19 @@ public struct PipelineDefinition: Sendable {
 
         /// The number of events that the windowed metrics are over.
         public let window: Int
-        public let detectors: [Detector]
+        /// No two of one name.
+        public let detectors: [DetectorDefinition]
+        /// Whether the distributions of fields, prediction and label are watched.
+        public let distributions: Bool
+        /// Fields by whose values metrics are told apart.
+        public let slices: [String]
         public let reference: Reference
+        /// From which the thresholds of all monitors follow; nil leaves their standard values.
+        public let falseAlarms: FalseAlarms?
 
         static let windowRange = 10...10_000_000
-        static let deltaRange = 1e-12...0.5
+        /// Where a file says nothing of detectors.
+        static let standardDetectors = [DetectorDefinition(standard: .adwin)]
     }
 
     /// A version is made after so many events or so long, whichever comes first.

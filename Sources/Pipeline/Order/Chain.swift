@@ -44,4 +44,14 @@ package struct Chain: Sendable, Equatable {
     package func following(_ version: UInt64) -> ClosedRange<UInt64>? {
         segments.first { $0.upperBound > version }.map { max($0.lowerBound, version + 1)...$0.upperBound }
     }
+
+    /// The newest version that is on both; 0 for none.
+    package func common(with other: Chain) -> UInt64 {
+        segments.flatMap { one in other.segments.compactMap { one.overlaps($0) ? min(one.upperBound, $0.upperBound) : nil } }.max() ?? 0
+    }
+
+    /// The chain after a version, oldest first.
+    package func after(_ version: UInt64) -> [ClosedRange<UInt64>] {
+        segments.filter { $0.upperBound > version }.map { max($0.lowerBound, version + 1)...$0.upperBound }
+    }
 }

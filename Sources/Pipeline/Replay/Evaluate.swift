@@ -22,7 +22,10 @@ public struct Evaluation: Sendable, Codable {
     public var meanPrediction: Double?
     public var meanLabel: Double?
     public var calibrationError: Double?
+    /// How often detectors have fired.
     public var driftEvents: Int
+    /// What the monitor has found, oldest first: drifts, warnings, recoveries; the first `driftMaximum`.
+    public var drift: [DriftEvent]
     /// What quantizing costs on the newest events; nil with FP32 weights.
     public var quantization: QuantizationReport?
     public var refused: [String: Int]
@@ -31,8 +34,10 @@ public struct Evaluation: Sendable, Codable {
     public var examplesPerSecond: Double
     public var imageHash: String
 
+    static let driftMaximum = 10_000
+
     enum CodingKeys: String, CodingKey {
-        case examples, loss, logloss, mae, rmse, coverage, quantization, accuracy, precision, recall, f1, auc, refused, seconds
+        case drift, examples, loss, logloss, mae, rmse, coverage, quantization, accuracy, precision, recall, f1, auc, refused, seconds
         case deadLetters = "dead_letters"
         case aucError = "auc_error"
         case meanPrediction = "mean_prediction"
@@ -62,14 +67,19 @@ public func evaluate(
     let began = ContinuousClock.now
     var offset: Int64 = 0
     var bytes = 0
+    var drift: [DriftEvent] = []
     var driftEvents = 0
 
+    func take(_ events: [DriftEvent]) {
+        driftEvents += events.count { $0.kind == .drift }
+        drift += events.prefix(Evaluation.driftMaximum - drift.count)
+    }
     func learn() throws {
         try machine.apply(batch, partition: 0, next: offset)
         batch.removeAll()
         try machine.checkDivergence()
         // Nothing is recorded here, so what is pending need not be kept.
-        if machine.pendingEvents >= 1 << 20 { driftEvents += machine.cut().driftEvents.count }
+        if machine.pendingEvents >= 1 << 20 { take(machine.cut().driftEvents) }
     }
     while let event = try reader.next() {
         decoder.decode(event, offset: offset, into: batch)
@@ -81,14 +91,14 @@ public func evaluate(
     }
     try learn()
     let sealed = machine.cut()
-    driftEvents += sealed.driftEvents.count
+    take(sealed.driftEvents)
     let seconds = (ContinuousClock.now - began) / .seconds(1)
     let total = sealed.metrics.total
     return Evaluation(
         examples: Int(machine.learned), deadLetters: Int(machine.refused), logloss: total?.logloss, accuracy: total?.accuracy,
         loss: total?.loss, mae: total?.mae, rmse: total?.rmse, coverage: total?.coverage, precision: total?.precision, recall: total?.recall, f1: total?.f1, auc: total?.auc, aucError: total?.aucError,
         meanPrediction: total?.meanPrediction, meanLabel: total?.meanLabel, calibrationError: total?.calibrationError,
-        driftEvents: driftEvents, quantization: sealed.metrics.quantization, refused: sealed.metrics.refused,
+        driftEvents: driftEvents, drift: drift, quantization: sealed.metrics.quantization, refused: sealed.metrics.refused,
         unknownFields: sealed.metrics.unknownFields, seconds: seconds,
         examplesPerSecond: seconds > 0 ? Double(offset) / seconds : 0, imageHash: sealed.hashes.image.description)
 }

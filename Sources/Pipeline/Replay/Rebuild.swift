@@ -17,6 +17,10 @@ struct Rebuild {
     var progress: (UInt64) -> Void = { _ in }
     /// Asked after every version; true gives up.
     var isCancelled: () -> Bool = { false }
+    /// Sees the state that it begins from, and the one at every version. It must not change it.
+    var atVersion: (StateMachine) throws -> Void = { _ in }
+    /// Sees the events of a version once they were applied.
+    var onBatch: (SourceBatch, StateMachine) -> Void = { _, _ in }
     /// A gap in the log is no error: the result says how far it went, and has the gap.
     var stopsAtGap = false
 
@@ -38,6 +42,7 @@ struct Rebuild {
         let chain = try store.chain(to: version)
         let snapshot = try store.newestSnapshot(notAfter: snapshotLimit, on: chain)
         let pass = try Pass(self, chain, from: snapshot, to: version)
+        try atVersion(pass.machine)
         while pass.machine.version < version {
             for target in try pass.next() {
                 guard !isCancelled() else { throw ReplayError("stopped at version \(pass.machine.version) of \(version)") }
@@ -58,6 +63,7 @@ struct Rebuild {
                 // Other bytes explain other counts, and say more.
                 try compare(pass.machine.cut(version: target.version, lineage: target.lineage).hashes, with: target)
                 if let miscounted { throw miscounted }
+                try atVersion(pass.machine)
                 progress(target.version)
             }
         }
@@ -174,6 +180,7 @@ final class Pass {
                 try machine.apply(batch.examples, partition: run.partition, next: batch.next)
                 counted.learned += Int(machine.learned - before.0)
                 counted.refused += Int(machine.refused - before.1)
+                rebuild.onBatch(batch, machine)
                 guard isCollecting else { return }
                 for letter in batch.deadLetters where collected == nil || letter.refusal.reason == collected { result.deadLetters.append((version, letter)) }
             }

@@ -42,6 +42,11 @@ final class SourceBatch: @unchecked Sendable {
 
     var byteCount: Int { bytes.count }
 
+    /// The bytes of an event, by its place in the batch; nil of a tombstone.
+    func value(_ index: Int) -> ArraySlice<UInt8>? {
+        values[index].isNull ? nil : bytes[(index == 0 ? 0 : values[index - 1].end)..<values[index].end]
+    }
+
     /// The refused events, with their bytes.
     var deadLetters: [DeadLetter] {
         guard !examples.refusals.isEmpty else { return [] }

@@ -67,6 +67,9 @@ package final class LearnerRun: @unchecked Sendable {
 
     var clock: any ShellClock { surroundings.clock }
 
+    /// All that was cut is recorded, and nothing more comes.
+    var isRecorded: Bool { snapshots.isClosed }
+
     /// The term is to end: what was read is learned and recorded, and nothing more is read.
     var isEnding: Bool { service.isStopping || failure.value != nil }
 
@@ -235,12 +238,15 @@ package final class LearnerRun: @unchecked Sendable {
         let workers = Step.allCases.map { step in
             Worker("freshet \(step)") { [self] in while advance(step, wait: .milliseconds(200)) {} }
         }
+        let notices = definition.onDrift.actions(rising: false).contains("notify") ? HandOver(value: try Notifier(self)) : nil
+        let telling = notices.map { notices in Worker("freshet notices") { notices.value.loop() } }
         // The learning part ends last of the first two, and the recording part drains what it left.
         workers[1].join(timeout: .seconds(1_000_000_000))
         let patience = Duration.seconds(90)
         for (worker, step) in zip(workers, Step.allCases) where !worker.join(timeout: patience) {
             logger.error("the \(step) thread has not ended within \(patience)")
         }
+        if telling?.join(timeout: patience) == false { logger.error("the thread of notices has not ended within \(patience)") }
         if parts?.recording.orders.join(timeout: patience) == false { logger.error("the thread of an order has not ended within \(patience)") }
         if let error { throw error }
     }

@@ -104,7 +104,7 @@ final class Learning {
 
     private func cutIfDue(isOver: Bool) throws {
         let drifted = machine.pendingDriftEvents > 0
-        isDriftOwed = isDriftOwed || drifted
+        isDriftOwed = isDriftOwed || drifted && machine.hasDrifted && run.definition.onDrift.snapshot
         let due = machine.pendingEvents >= eventsMaximum || run.clock.now - cutAt >= interval
         // The last version waits for room; any other may as well grow.
         guard isOver || mustCut || (due || drifted) && run.cuts.hasRoom else { return }
@@ -124,7 +124,7 @@ final class Learning {
         letterBytes = 0
         cutAt = run.clock.now
         if publisher.underWay.load(ordering: .relaxed) < 2 { publish(sealed.hashes.image, with: &item) }
-        if let snapshotReason, claimSnapshot(isLast: snapshotReason == "stop") {
+        if let snapshotReason, machine.isSnapshotPossible, claimSnapshot(isLast: snapshotReason == "stop") {
             item.snapshot = (try beginSnapshot(isLast: snapshotReason == "stop"), snapshotReason)
             isDriftOwed = false
             run.isSnapshotOwedToLog.store(false, ordering: .relaxed)
@@ -134,7 +134,7 @@ final class Learning {
             $0.refused = machine.refused
             $0.version = sealed.version
             $0.metrics = sealed.metrics
-            $0.driftEvents += sealed.driftEvents.count
+            $0.driftEvents += sealed.driftEvents.count { $0.kind == .drift }
         }
         run.cuts.push(item)
     }
@@ -150,7 +150,7 @@ final class Learning {
             if item.publication != nil || item.decision != nil || item.trial != nil { run.cuts.push(item) }
         }
         let reason = isOver ? "stop" : dueSnapshot
-        if let reason, isOver || run.cuts.hasRoom, machine.pendingIsEmpty, machine.version > snapshotVersion, claimSnapshot(isLast: isOver) {
+        if let reason, isOver || run.cuts.hasRoom, machine.pendingIsEmpty, machine.isSnapshotPossible, machine.version > snapshotVersion, claimSnapshot(isLast: isOver) {
             var item = RecordItem()
             item.snapshot = (try beginSnapshot(isLast: isOver), reason)
             run.isSnapshotOwedToLog.store(false, ordering: .relaxed)

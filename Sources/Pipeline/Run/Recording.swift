@@ -50,11 +50,7 @@ final class Recording {
             }
             run.recordedPositions.value = sealed.positions
             commitOffsets(sealed.positions)
-            for event in sealed.driftEvents {
-                run.logger.notice(
-                    "\(event.detector) fired at \(ingest.topic)[\(event.partition)] offset \(event.offset): mean error \(rounded(event.errorBefore)) over \(event.eventsBefore) events before, \(rounded(event.errorAfter)) over \(event.eventsAfter) after (version \(sealed.version))"
-                )
-            }
+            for event in sealed.driftEvents { tell(event, version: sealed.version) }
             run.service.onVersion(sealed)
         }
         if let decision = item.decision { try recorder.record(decision) }
@@ -64,6 +60,25 @@ final class Recording {
         if let snapshot = item.snapshot, !run.snapshots.push((version, snapshot.state, snapshot.reason)) { snapshot.state.cancel() }
         if let job = item.publication { run.publications.push(job) }
         return true
+    }
+
+    private func tell(_ event: DriftEvent, version: UInt64) {
+        let place = "at \(ingest.topic)[\(event.partition)] offset \(event.offset) (version \(version))"
+        let errors =
+            "mean error \(rounded(event.errorBefore)) over \(event.eventsBefore) events before, \(rounded(event.errorAfter)) over \(event.eventsAfter) after"
+        switch event.kind {
+        case .warning: run.logger.info("\(event.detector) warns \(place)")
+        case .drift:
+            let moved = event.features.prefix(3).map { "\($0.field) \(rounded($0.effect))" }
+            let slices = event.slices.prefix(3).map { "\($0.field)=\($0.value)" }
+            let most = moved.isEmpty && slices.isEmpty ? "" : "; moved most: \((moved + slices).joined(separator: ", "))"
+            run.logger.notice("\(event.detector) fired \(place): \(errors)\(most); \(event.actions.joined(separator: ", "))")
+        case .recovery:
+            run.logger.notice("recovered from the drift that \(event.detector) found, \(event.eventsAfter) events after it, \(place)")
+        case .challenger:
+            run.logger.notice(
+                "the challenger was \(event.actions.first == "adopted" ? "better and has taken over" : "given up") \(place): mean loss \(rounded(event.errorAfter)) where the other had \(rounded(event.errorBefore))")
+        }
     }
 
     /// The publisher may still be at work on its last job.

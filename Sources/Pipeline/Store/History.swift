@@ -114,6 +114,7 @@ public struct VersionDetail: Sendable, Codable {
 
 /// A drift event as it was recorded.
 public struct RecordedDrift: Sendable, Codable {
+    public var kind: DriftEvent.Kind
     public var detector: String
     public var partition: Int64
     public var offset: Int64
@@ -126,9 +127,19 @@ public struct RecordedDrift: Sendable, Codable {
     public var before: MetricReport?
     public var after: MetricReport?
     public var reference: Reference?
+    /// What the detector compared, and with what.
+    public var statistic: Double?
+    public var threshold: Double?
+    public var features: [FieldShift]
+    public var slices: [SliceShift]
+    /// What `on_drift` did about it.
+    public var actions: [String]
+    /// When somebody was told of it.
+    public var noticedAt: String?
 
     enum CodingKeys: String, CodingKey {
-        case detector, partition, offset, version, before, after, reference
+        case kind, detector, partition, offset, version, before, after, reference, statistic, threshold, features, slices, actions
+        case noticedAt = "noticed_at"
         case recordedAt = "recorded_at"
         case errorBefore = "error_before"
         case errorAfter = "error_after"
@@ -146,7 +157,7 @@ extension Store {
         v.version, v.lineage, v.parent, \(time("v.created_at")) AS created_at, v.epoch, v.learned, v.refused, v.image_hash, v.metrics::text AS metrics,
         EXISTS (SELECT 1 FROM freshet.snapshots s WHERE s.pipeline = v.pipeline AND s.version = v.version) AS snapshot,
         (SELECT max(publication) FROM freshet.publications p WHERE p.pipeline = v.pipeline AND p.version = v.version) AS publication,
-        (SELECT count(*) FROM freshet.drift_events d WHERE d.pipeline = v.pipeline AND d.version = v.version) AS drift_events,
+        (SELECT count(*) FROM freshet.drift_events d WHERE d.pipeline = v.pipeline AND d.version = v.version AND d.kind = 'drift') AS drift_events,
         d.decision, d.decided_by, d.rule
         """
 
@@ -164,13 +175,17 @@ extension Store {
             decision: try row.optionalString("decision"), decidedBy: try row.optionalString("decided_by"), rule: try row.optionalString("rule"))
     }
 
-    /// The newest versions, newest first.
-    public func log(limit: Int, before: UInt64? = nil) throws -> [VersionSummary] {
-        try connection.query(
+    /// The newest versions, newest first, of those that were recorded in a stretch of time.
+    public func log(limit: Int, before: UInt64? = nil, since: HistoryTime? = nil, until: HistoryTime? = nil) throws -> [VersionSummary] {
+        guard let range = try versions(since: since, until: until) else { return [] }
+        return try connection.query(
             """
             SELECT \(Self.summaryColumns) FROM freshet.versions v \(Self.lastDecision)
-            WHERE v.pipeline = $1 AND v.version < $2 ORDER BY v.version DESC LIMIT $3
-            """, [.text(pipeline), .int(before.map { Int64(clamping: $0) } ?? .max), .int(Int64(limit))], timeout: Self.timeout
+            WHERE v.pipeline = $1 AND v.version < $2 AND v.version BETWEEN $4 AND $5 ORDER BY v.version DESC LIMIT $3
+            """,
+            [
+                .text(pipeline), .int(before.map { Int64(clamping: $0) } ?? .max), .int(Int64(limit)), .int(range.lowerBound), .int(range.upperBound),
+            ], timeout: Self.timeout
         ).map(Self.summary)
     }
 
@@ -196,27 +211,41 @@ extension Store {
                 guard case .command(let command) = entry else { return nil }
                 return command
             },
-            drift: try drift(limit: 100, version: version), decisions: try decisions(version: version))
+            drift: try drift(limit: 100, versions: Int64(clamping: version)...Int64(clamping: version)), decisions: try decisions(version: version))
     }
 
-    /// The newest drift events, newest first; of one version if it is given.
-    public func drift(limit: Int, version: UInt64? = nil) throws -> [RecordedDrift] {
-        try connection.query(
+    /// The newest drift events, newest first.
+    /// - Parameters:
+    ///   - before: only events that come after this one in the list.
+    ///   - versions: only of these.
+    public func drift(limit: Int, before: DriftCursor? = nil, versions: ClosedRange<Int64> = 0...Int64.max) throws -> [RecordedDrift] {
+        let cursor = before ?? DriftCursor(version: .max, partition: 0, offset: 0, detector: "", kind: "")
+        return try connection.query(
             """
             SELECT detector, partition, "offset", version, \(Self.time("recorded_at")) AS recorded_at, error_before, error_after,
-                events_before, events_after, before::text AS before, after::text AS after, reference::text AS reference
-            FROM freshet.drift_events WHERE pipeline = $1 AND ($2::bigint IS NULL OR version = $2)
-            ORDER BY version DESC, partition, "offset" DESC LIMIT $3
-            """, [.text(pipeline), version.map { .int(Int64($0)) } ?? .null, .int(Int64(limit))], timeout: Self.timeout
+                events_before, events_after, before::text AS before, after::text AS after, reference::text AS reference, kind, statistic, threshold,
+                features::text AS features, slices::text AS slices, actions::text AS actions, \(Self.time("noticed_at")) AS noticed_at
+            FROM freshet.drift_events WHERE pipeline = $1 AND version BETWEEN $2 AND $3
+                AND version <= $4 AND (version, partition, "offset", detector, kind) < ($4::bigint, $5::int, $6::bigint, $7::text, $9::text)
+            ORDER BY version DESC, partition DESC, "offset" DESC, detector DESC, kind DESC LIMIT $8
+            """,
+            [
+                .text(pipeline), .int(versions.lowerBound), .int(versions.upperBound), .int(Int64(clamping: cursor.version)), .int(cursor.partition),
+                .int(cursor.offset), .text(cursor.detector), .int(Int64(limit)), .text(cursor.kind),
+            ], timeout: Self.timeout
         ).map { row in
             RecordedDrift(
-                detector: try row.string("detector"), partition: try row.int("partition"), offset: try row.int("offset"),
+                kind: DriftEvent.Kind(rawValue: try row.string("kind")) ?? .drift, detector: try row.string("detector"), partition: try row.int("partition"), offset: try row.int("offset"),
                 version: UInt64(try row.int("version")), recordedAt: try row.string("recorded_at"),
                 errorBefore: try row.double("error_before"), errorAfter: try row.double("error_after"),
                 eventsBefore: try row.int("events_before"), eventsAfter: try row.int("events_after"),
                 before: try row.optionalString("before").map { try Entry.decodeJSON(MetricReport.self, $0) },
                 after: try row.optionalString("after").map { try Entry.decodeJSON(MetricReport.self, $0) },
-                reference: try row.optionalString("reference").map { try Entry.decodeJSON(Reference.self, $0) })
+                reference: try row.optionalString("reference").map { try Entry.decodeJSON(Reference.self, $0) },
+                statistic: try row.optionalDouble("statistic"), threshold: try row.optionalDouble("threshold"),
+                features: try row.optionalString("features").map { try Entry.decodeJSON([FieldShift].self, $0) } ?? [],
+                slices: try row.optionalString("slices").map { try Entry.decodeJSON([SliceShift].self, $0) } ?? [],
+                actions: try Entry.decodeJSON([String].self, try row.string("actions")), noticedAt: try row.optionalString("noticed_at"))
         }
     }
 }

@@ -45,6 +45,9 @@ package protocol Ledger: AnyObject {
     func publishedVersion() throws -> UInt64?
     func newestEventMilliseconds(ofVersion version: UInt64) throws -> Int64
     func record(_ decision: Decision, epoch: Int64) throws
+
+    func notices(limit: Int) throws -> [Store.Notice]
+    func settle(_ notice: Store.Notice, wasTold: Bool) throws
     func record(_ trial: TrialDecision, epoch: Int64) throws
     func servingNodes() throws -> [String]
     func isHolding() throws -> Bool
@@ -65,6 +68,8 @@ extension Ledger {
     package func publishedVersion() throws -> UInt64? { nil }
     package func newestEventMilliseconds(ofVersion version: UInt64) throws -> Int64 { 0 }
     package func record(_ decision: Decision, epoch: Int64) throws {}
+    package func notices(limit: Int) throws -> [Store.Notice] { [] }
+    package func settle(_ notice: Store.Notice, wasTold: Bool) throws {}
     package func record(_ trial: TrialDecision, epoch: Int64) throws {}
     package func servingNodes() throws -> [String] { [] }
     package func isHolding() throws -> Bool { false }

@@ -46,13 +46,19 @@ extension Store {
     /// A node swaps within milliseconds of a publication.
     public static let nodeStaleSeconds = 10.0
 
-    /// Keeps what a node says of itself.
+    /// Keeps what a node says of itself, and that it has swapped if it has since it last said so.
     public func report(
         node: String, address: String, version: UInt64, publication: UInt64, imageHash: ImageHash, swaps: UInt64,
         swappedAtMilliseconds: Int64, swapMicroseconds: Int64
     ) throws {
         _ = try connection.execute(
             """
+            WITH swap AS (
+                INSERT INTO freshet.node_swaps (pipeline, node, swapped_at, version, publication, swap_microseconds)
+                SELECT $1, $2, $8, $4, $5, $9 WHERE EXISTS (SELECT 1 FROM freshet.versions WHERE pipeline = $1 AND version = $4)
+                    AND NOT EXISTS (SELECT 1 FROM freshet.nodes WHERE pipeline = $1 AND node = $2 AND swapped_at = $8)
+                ON CONFLICT DO NOTHING
+            )
             INSERT INTO freshet.nodes (pipeline, node, address, version, publication, image_hash, swaps, swapped_at, swap_microseconds)
             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
             ON CONFLICT (pipeline, node) DO UPDATE SET address = $3, version = $4, publication = $5, image_hash = $6, swaps = $7,
@@ -76,9 +82,10 @@ extension Store {
                 \(Self.time("reported_at")) AS reported_at,
                 extract(epoch FROM clock_timestamp() - reported_at)::double precision AS ago,
                 coalesce((SELECT max(v.version) FROM freshet.versions v WHERE v.pipeline = n.pipeline), 0) - version AS behind,
-                EXISTS (
-                    SELECT 1 FROM freshet.publications p WHERE p.pipeline = n.pipeline AND p.publication > n.publication
-                        AND p.sent_at < n.reported_at - make_interval(secs => $2)) AS stale
+                -- The first of those that it has not: they are sent in the order of their numbers.
+                coalesce((
+                    SELECT p.sent_at FROM freshet.publications p WHERE p.pipeline = n.pipeline AND p.publication > n.publication
+                    ORDER BY p.publication LIMIT 1) < n.reported_at - make_interval(secs => $2), false) AS stale
             FROM freshet.nodes n WHERE pipeline = $1 ORDER BY node
             """, [.text(pipeline), .double(Self.nodeStaleSeconds)], timeout: Self.timeout
         ).map { row in

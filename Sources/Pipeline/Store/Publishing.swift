@@ -195,20 +195,23 @@ extension Store {
     /// What was decided of one version, in order.
     func decisions(version: UInt64) throws -> [RecordedDecision] {
         try connection.query(
-            """
-            SELECT decision, decided_by, rule, reason, served_version, events, candidate::text AS candidate, served::text AS served,
-                quantization_gap_p99, \(Self.time("decided_at")) AS decided_at
-            FROM freshet.decisions WHERE pipeline = $1 AND version = $2 ORDER BY id
-            """, [.text(pipeline), .int(Int64(clamping: version))], timeout: Self.timeout
-        ).map { row in
-            RecordedDecision(
-                decision: try row.string("decision"), by: try row.string("decided_by"), rule: try row.optionalString("rule"),
-                reason: try row.optionalString("reason"), servedVersion: try row.optionalInt("served_version").map { UInt64($0) },
-                events: try row.optionalInt("events"),
-                candidate: try row.optionalString("candidate").map { try Entry.decodeJSON(MetricReport.self, $0) },
-                served: try row.optionalString("served").map { try Entry.decodeJSON(MetricReport.self, $0) },
-                quantizationGapP99: try row.optionalDouble("quantization_gap_p99"), decidedAt: try row.string("decided_at"))
-        }
+            "SELECT \(Self.decisionColumns) FROM freshet.decisions WHERE pipeline = $1 AND version = $2 ORDER BY id",
+            [.text(pipeline), .int(Int64(clamping: version))], timeout: Self.timeout
+        ).map(Self.decision)
+    }
+
+    static let decisionColumns = """
+        decision, decided_by, rule, reason, served_version, events, candidate::text AS candidate, served::text AS served, quantization_gap_p99,
+        \(time("decided_at")) AS decided_at
+        """
+
+    static func decision(_ row: PGRow) throws -> RecordedDecision {
+        RecordedDecision(
+            decision: try row.string("decision"), by: try row.string("decided_by"), rule: try row.optionalString("rule"),
+            reason: try row.optionalString("reason"), servedVersion: try row.optionalInt("served_version").map { UInt64($0) },
+            events: try row.optionalInt("events"), candidate: try row.optionalString("candidate").map { try Entry.decodeJSON(MetricReport.self, $0) },
+            served: try row.optionalString("served").map { try Entry.decodeJSON(MetricReport.self, $0) },
+            quantizationGapP99: try row.optionalDouble("quantization_gap_p99"), decidedAt: try row.string("decided_at"))
     }
 }
 

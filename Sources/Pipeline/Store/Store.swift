@@ -61,6 +61,12 @@ public final class Store {
         connection = try PostgresConnection.connect(url, applicationName: "freshet \(purpose)", timeout: timeout)
     }
 
+    /// Over a connection that is there, and is its owner's to close.
+    public init(_ connection: PostgresConnection, pipeline: String) {
+        self.pipeline = pipeline
+        self.connection = connection
+    }
+
     public func close() { connection.close() }
 
     // MARK: Versions
@@ -151,7 +157,7 @@ public final class Store {
                         [.text(pipeline), version, .int(Int64(ordinal)), .text(command.kind), .json(try Self.json(command))],
                         timeout: Self.timeout)
                 }
-                for event in sealed.driftEvents { try insert(event, version: version) }
+                for event in sealed.driftEvents { try insert(event, version: sealed.version) }
                 try insert(sealed.deadLetters, version: version)
                 try recordConsequences(of: sealed)
             }
@@ -166,21 +172,6 @@ public final class Store {
         guard recorded?.parent == sealed.parent, recorded?.lineage == sealed.lineage, recorded?.hashes == sealed.hashes, recorded?.entries == sealed.entries else {
             throw StoreError(.conflict, "version \(sealed.version) of \(pipeline) was recorded by another learner with other content")
         }
-    }
-
-    private func insert(_ event: DriftEvent, version: PGValue) throws {
-        _ = try connection.execute(
-            """
-            INSERT INTO freshet.drift_events (pipeline, partition, "offset", detector, version, error_before, error_after, events_before,
-                events_after, before, after, reference)
-            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) ON CONFLICT DO NOTHING
-            """,
-            [
-                .text(pipeline), .int(Int64(event.partition)), .int(event.offset), .text(event.detector), version,
-                .double(event.errorBefore), .double(event.errorAfter), .int(Int64(event.eventsBefore)), .int(Int64(event.eventsAfter)),
-                try event.before.map { .json(try Self.json($0)) } ?? .null, try event.after.map { .json(try Self.json($0)) } ?? .null,
-                try event.reference.map { .json(try Self.json($0)) } ?? .null,
-            ], timeout: Self.timeout)
     }
 
     /// Says that the dead letters up to a recorded version have left; does nothing once the lease is lost.

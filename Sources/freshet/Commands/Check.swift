@@ -1,4 +1,5 @@
 import ArgumentParser
+import Drift
 import Pipeline
 
 struct CheckCommand: ParsableCommand {
@@ -37,6 +38,13 @@ struct CheckCommand: ParsableCommand {
             for result in failed { Output.line("\(result)") }
             let tests = results.isEmpty ? "it has no tests" : "\(results.count - failed.count) of \(results.count) tests passed"
             Output.line("\(definition.file): pipeline \(definition.name) is valid; \(tests)")
+            if let budget = definition.monitor.falseAlarms {
+                Output.line("monitors     \(budget.monitors), each with a false alarm in \(Format.count(Int(min(budget.runLength, 1e18)))) events or more:")
+                for detector in definition.monitor.detectors {
+                    let values = zip(detector.kind.parameters, detector.values).map { "\($0.name) \($0.text(of: $1))" }
+                    Output.line("  \(detector.name): \(values.joined(separator: ", "))")
+                }
+            }
         }
         if !failed.isEmpty { throw ExitCode(1) }
     }

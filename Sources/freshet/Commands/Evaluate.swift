@@ -10,6 +10,8 @@ struct EvaluateCommand: ParsableCommand {
     @Argument(help: "Events: .csv with a header, or one JSON object a line (.jsonl, .ndjson, .json).") var file: String
     @OptionGroup var output: OutputOptions
 
+    private static let driftShown = 40
+
     func run() throws {
         let definition = try loadPipeline(pipeline)
         let size = (try? FileManager.default.attributesOfItem(atPath: file)[.size] as? Int) ?? 0
@@ -52,6 +54,16 @@ struct EvaluateCommand: ParsableCommand {
         if result.unknownFields > 0 {
             Output.line("unknown fields \(Format.count(result.unknownFields)): fields of events that the pipeline does not name")
         }
+        guard !result.drift.isEmpty else { return }
+        var table = TextTable(["event", "", "detector", "error before", "after", "moved most", "done"], rightAligned: [0, 3, 4])
+        for event in result.drift.prefix(Self.driftShown) {
+            table.add([
+                Format.count(event.offset), event.kind.rawValue, event.detector, Format.fixed(event.errorBefore, 4), Format.fixed(event.errorAfter, 4),
+                movedMost(event.features, event.slices), event.actions.joined(separator: ", "),
+            ])
+        }
+        Output.line("\n" + table.text)
+        if result.drift.count > Self.driftShown { Output.note("the first \(Self.driftShown) are shown; --json has more") }
     }
 
     private func reasons(_ refused: [String: Int]) -> String {

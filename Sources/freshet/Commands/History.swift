@@ -20,15 +20,16 @@ struct LogCommand: ParsableCommand {
     @OptionGroup var history: HistoryOptions
     @Option(name: .shortAndLong, help: "How many versions.") var limit = 20
     @Option(help: "Only versions before this one.") var before: UInt64?
+    @OptionGroup var times: TimeOptions
     @OptionGroup var output: OutputOptions
 
     private struct Result: Encodable { var versions: [VersionSummary], collected_version: UInt64 }
 
     func run() throws {
-        let (versions, collected) = try history.withStore { (try $0.log(limit: limit, before: before), try $0.collectedVersion()) }
+        let (versions, collected) = try history.withStore { (try $0.log(limit: limit, before: before, since: times.since, until: times.until), try $0.collectedVersion()) }
         if output.json { return try Output.json(Result(versions: versions, collected_version: collected)) }
-        if versions.count < limit, collected > 0 { Output.note("versions up to \(collected) were collected, as the pipeline's `keep` says") }
-        guard !versions.isEmpty else { return Output.line(collected > 0 ? "no versions are left of these" : "no versions yet") }
+        if versions.count < limit, collected > 0, times.until == nil { Output.note("versions up to \(collected) were collected, as the pipeline's `keep` says") }
+        guard !versions.isEmpty else { return Output.line(collected > 0 ? "no versions are left of these" : times.since ?? times.until != nil ? "no versions in that time" : "no versions yet") }
         // Of classes the logloss and, where there are two, the AUC; of numbers the loss that is learned and the mean absolute error.
         let isRegression = versions.contains { $0.metrics.window?.mae != nil }
         let isLogarithmic = versions.contains { $0.metrics.window?.logloss != nil }
@@ -49,6 +50,10 @@ struct LogCommand: ParsableCommand {
             ])
         }
         Output.line(table.text)
+        let losses = versions.reversed().compactMap(\.metrics.window?.objective)
+        if losses.count > 1, let least = losses.min(), let greatest = losses.max() {
+            Output.line("\n\(isLogarithmic ? "logloss" : "loss"), oldest to newest, \(Format.fixed(least, 4)) to \(Format.fixed(greatest, 4)): \(Sparkline.text(losses))")
+        }
     }
 }
 
@@ -113,7 +118,7 @@ private func decision(_ version: VersionSummary) -> String? {
     return "\(decision == "hold" ? "hold" : rule) by \(by.visible())"
 }
 
-private func describe(_ decision: RecordedDecision) -> String {
+func describe(_ decision: RecordedDecision) -> String {
     var text = "\(decision.decision) by \(decision.by.visible()), \(decision.decidedAt)"
     if let rule = decision.rule { text += ": \(rule)" }
     if let reason = decision.reason { text += ", \(reason.visible())" }
@@ -134,29 +139,33 @@ struct DriftCommand: ParsableCommand {
 
     @OptionGroup var history: HistoryOptions
     @Option(name: .shortAndLong, help: "How many events.") var limit = 20
+    @OptionGroup var times: TimeOptions
     @OptionGroup var output: OutputOptions
 
     private struct Result: Encodable { var drift: [RecordedDrift] }
 
     func run() throws {
-        let events = try history.withStore { try $0.drift(limit: limit) }
+        let events = try history.withStore { store in
+            try store.versions(since: times.since, until: times.until).map { try store.drift(limit: limit, versions: $0) } ?? []
+        }
         if output.json { return try Output.json(Result(drift: events)) }
         guard !events.isEmpty else { return Output.line("no drift events") }
         var table = TextTable(
-            ["recorded", "detector", "partition", "offset", "version", "error before", "after", "loss before", "after"],
-            rightAligned: Set(2...8))
+            ["recorded", "", "detector", "partition", "offset", "version", "error before", "after", "loss before", "after", "moved most", "done"],
+            rightAligned: Set(3...9))
         for event in events {
             table.add([
-                event.recordedAt, event.detector, String(event.partition), String(event.offset), String(event.version),
+                event.recordedAt, event.kind.rawValue, event.detector, String(event.partition), String(event.offset), String(event.version),
                 Format.fixed(event.errorBefore, 4), Format.fixed(event.errorAfter, 4), Format.fixed(event.before?.objective, 4),
                 Format.fixed(event.after?.objective, 4),
+                movedMost(event.features, event.slices), event.actions.joined(separator: ", "),
             ])
         }
         Output.line(table.text)
     }
 }
 
-private func describe(_ command: Command) -> String {
+func describe(_ command: Command) -> String {
     switch command {
     case .define(let learningHash): "define \(learningHash.prefix(12))"
     case .start(let partitions): "start " + partitions.map { "partition \($0.partition) at offset \($0.offset)" }.joined(separator: ", ")
@@ -169,8 +178,15 @@ private func describe(_ command: Command) -> String {
     }
 }
 
-private func describe(_ event: RecordedDrift) -> String {
-    "drift: \(event.detector) at partition \(event.partition) offset \(event.offset), error "
+/// The fields and slices that have moved most, in short.
+func movedMost(_ features: [FieldShift], _ slices: [SliceShift]) -> String {
+    let fields = features.prefix(2).map { "\($0.field.visible()) \(Format.fixed($0.effect, 2))" }
+    let values = slices.prefix(1).map { "\($0.field.visible())=\($0.value.visible()) \(Format.fixed($0.errorBefore, 2))→\(Format.fixed($0.errorAfter, 2))" }
+    return (fields + values).joined(separator: ", ")
+}
+
+func describe(_ event: RecordedDrift) -> String {
+    "\(event.kind.rawValue): \(event.detector) at partition \(event.partition) offset \(event.offset), error "
         + "\(Format.fixed(event.errorBefore, 4)) over \(Format.count(event.eventsBefore)) events before, "
         + "\(Format.fixed(event.errorAfter, 4)) over \(Format.count(event.eventsAfter)) after"
 }

@@ -19,7 +19,7 @@ struct RunCommand: AsyncParsableCommand {
             is started with it forgets the model at each start.
             """)
     var newLineage = false
-    @Option(help: ArgumentHelp("Where /metrics, /healthz and /readyz are served; port 0 is a free one.", valueName: "host:port"))
+    @Option(help: ArgumentHelp("Where /metrics, /healthz, /readyz and the console are served; port 0 is a free one.", valueName: "host:port"))
     var http = Address(host: "127.0.0.1", port: 9464)
     @OptionGroup var log: LogOptions
 
@@ -51,13 +51,15 @@ struct RunCommand: AsyncParsableCommand {
             logger[metadataKey: "pipeline"] = "\(definition.name)"
             return LearnerTask(LearnerService(definition, logger: logger, newLineage: newLineage))
         }
+        let console = try Console(definitions)
+        defer { console.stop() }
         let status = StatusServer(
             host: http.host, port: http.port, logger: logger,
             metrics: { learnerMetrics(learners.map(\.service)) },
             problems: {
                 learners.map(\.service).filter { $0.status.phase != .learning && $0.status.phase != .standby }
                     .map { "\($0.definition.name): \($0.status.phase.rawValue)" }
-            })
+            }, pages: { await console.respond(to: $0) })
         let services: [any Service] = learners + [status, AddressNote(logger: logger) { try await status.boundPort() }]
         try await runUntilSignal(services, logger: logger)
     }
@@ -181,5 +183,6 @@ func learnerMetrics(_ learners: [LearnerService]) -> String {
     gap("gap_p99", "The 99th percentile of that difference.") { $0.p99 }
     gap("loss_difference", "Mean loss with the quantized weights less that with FP32 weights.") { $0.lossDifference }
     family("reference_logloss", .gauge, "The logloss of the window that the live one is compared with.") { $0.metrics?.reference?.window.logloss }
+    family("reference_loss", .gauge, "The loss of that window, of margins and regressions.") { $0.metrics?.reference?.window.loss }
     return page.text
 }

@@ -41,7 +41,11 @@ struct Demo {
                     swaps.set(report.node, report.swaps)
                 }, logger: logger)
         }
-        let services: [any Service] = [LearnerTask(learner), reporter] + nodes
+        let console = try Console([definition])
+        defer { console.stop() }
+        let status = StatusServer(
+            port: 0, logger: logger, metrics: { learnerMetrics([learner]) }, problems: { console.problems }, pages: { await console.respond(to: $0) })
+        let services: [any Service] = [LearnerTask(learner), reporter, status] + nodes
         let group = ServiceGroup(
             configuration: .init(
                 services: services.map { .init(service: $0, successTerminationBehavior: .ignore, failureTerminationBehavior: .cancelGroup) },
@@ -57,6 +61,7 @@ struct Demo {
                 return nil
             }
             tasks.addTask {
+                Output.note("the history is at http://127.0.0.1:\(try await status.boundPort())/")
                 let result = try await drive(definition, learner, nodes, feeder, askers, tracker, swaps)
                 await group.triggerGracefulShutdown()
                 return result

@@ -12,7 +12,10 @@ enum Output {
     static func line(_ text: String) { write(text.visible(keepsLines: true) + "\n", to: .standardOutput) }
 
     /// One object on one line.
-    static func json(_ value: some Encodable) throws { write(String(decoding: try encoder.encode(value), as: UTF8.self) + "\n", to: .standardOutput) }
+    static func json(_ value: some Encodable) throws { write(String(decoding: try bytes(value), as: UTF8.self) + "\n", to: .standardOutput) }
+
+    /// The same for other places.
+    static func bytes(_ value: some Encodable) throws -> [UInt8] { Array(try encoder.encode(value)) }
 
     static func note(_ text: String) { write(text.visible(keepsLines: true) + "\n", to: .standardError) }
 
@@ -56,6 +59,8 @@ extension String {
 /// Numbers as people read them.
 enum Format {
     static func fixed(_ value: Double?, _ digits: Int) -> String { value.map { String(format: "%.\(digits)f", $0) } ?? "-" }
+
+    static func signed(_ value: Double?, _ digits: Int) -> String { value.map { String(format: "%+.\(digits)f", $0) } ?? "-" }
 
     static func count(_ value: some BinaryInteger) -> String {
         var text = String(value.magnitude)

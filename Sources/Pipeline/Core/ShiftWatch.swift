@@ -1,0 +1,186 @@
+// Compares the values of fields, of predictions and of labels, and the errors in slices, window by window with a reference window.
+//
+// The reference is the first window that is whole. What differs from it is said once, until it no longer differs; after that the newest window becomes the
+// reference as soon as the version that is served has learned it (a `reference` command comes), unless the pipeline compares with one version for good.
+
+import Drift
+import Learner
+import Model
+import Records
+
+struct ShiftWatch {
+    /// Without a budget for false alarms: how often a window is found to differ by chance.
+    private static let falseAlarmsAWindow = 1e-4
+    /// A smaller effect is none that anyone would do something about, however sure it is.
+    private static let effectMinimum = 0.1
+    /// What is kept of a comparison.
+    private static let shownMaximum = 5
+
+    /// The newest comparison: what has moved most.
+    private(set) var features: [FieldShift] = []
+    private(set) var slices: [SliceShift] = []
+    private var distributions: Distributions?
+    private var sliceMetrics: SliceMetrics?
+    private let fields: [String]
+    private let sliceFields: [String]
+    private let isPinned: Bool
+    private let threshold: Double
+    /// What was said to differ, and still does.
+    private var told = Told()
+    private let task: LearningTask
+
+    private struct Told: Codable, Equatable {
+        var fields: [String] = []
+        var slices: [String] = []
+        /// The newest window is to become the reference.
+        var wantsReference = false
+    }
+
+    /// What the end of a window has brought that was not said before.
+    struct Found {
+        var features: [FieldShift] = []
+        var slices: [SliceShift] = []
+    }
+
+    init(_ definition: PipelineDefinition) throws {
+        task = definition.learn.loss.task
+        let observed = definition.plan.observedFields
+        fields = observed.map(\.name) + ["<prediction>", "<label>"]
+        sliceFields = definition.monitor.slices
+        isPinned = definition.monitor.reference != .served
+        threshold = definition.monitor.falseAlarmsAWindow ?? Self.falseAlarmsAWindow
+        if definition.monitor.distributions {
+            let label: DistributionKind = task == .regression ? .number : .category
+            distributions = try Distributions(kinds: observed.map { $0.kind == .category ? .category : .number } + [.number, label])
+        }
+        if !sliceFields.isEmpty { sliceMetrics = try SliceMetrics(fields: sliceFields.count) }
+    }
+
+    /// A version that is served has learned what came so far.
+    mutating func referenceHasMoved() {
+        guard told.wantsReference, !isPinned else { return }
+        told.wantsReference = false
+        if let latest = distributions?.latest { distributions?.setReference(latest) }
+        sliceMetrics?.referToLatest()
+        (told.fields, told.slices) = ([], [])
+    }
+
+    /// Takes in one scored event.
+    ///
+    /// - Parameter cursor: the place among the batch's observed events, which are in the order of the examples.
+    @inline(__always)
+    mutating func add(_ scored: ScoredExample, error: Double, objective: Loss, _ batch: ExampleBatch, _ cursor: inout Int) {
+        let observed = batch.observed
+        while cursor < observed.count, observed[cursor].example < scored.index { cursor &+= 1 }
+        if cursor < observed.count, observed[cursor].example == scored.index { addSampled(scored, batch, observed[cursor]) }
+        if sliceMetrics != nil { addSlices(scored, error, objective, batch) }
+    }
+
+    @inline(never)
+    private mutating func addSampled(_ scored: ScoredExample, _ batch: ExampleBatch, _ observed: Observed) {
+        let values = batch.observations[Int(observed.start)..<Int(observed.start + observed.count)]
+        guard distributions?.add(UnsafeBufferPointer(rebasing: values)) == true else { return }
+        let label = batch.examples[Int(scored.index)].label
+        distributions?.add(field: fields.count - 2, number: scored.score.predicted)
+        if task == .regression {
+            distributions?.add(field: fields.count - 1, number: Double(label))
+        } else {
+            distributions?.add(field: fields.count - 1, category: UInt32(max(label, 0)))
+        }
+    }
+
+    @inline(never)
+    private mutating func addSlices(_ scored: ScoredExample, _ error: Double, _ objective: Loss, _ batch: ExampleBatch) {
+        let index = Int(scored.index)
+        sliceMetrics?.add(
+            batch.slices(of: index), loss: scored.score.loss(by: objective), error: error, prediction: scored.score.predicted,
+            label: Double(batch.examples[index].label)
+        ) { batch.sliceText($0) }
+    }
+
+    /// Ends a window.
+    mutating func close() -> Found {
+        var found = Found()
+        if let drifts = distributions?.close(), !drifts.isEmpty {
+            let shifts = drifts.map { FieldShift($0, name: fields[$0.field]) }
+            features = Array(shifts.prefix(Self.shownMaximum))
+            let moved = shifts.filter { $0.pValue * Double(fields.count) < threshold && $0.effect >= Self.effectMinimum }
+            found.features = moved.filter { !told.fields.contains($0.field) }
+            told.fields = moved.map(\.field).sorted()
+        }
+        if let drifts = sliceMetrics?.close() {
+            let shifts = drifts.map { SliceShift($0, field: sliceFields[$0.field]) }
+            slices = Array(shifts.prefix(Self.shownMaximum))
+            let moved = zip(shifts, drifts).filter { $1.pValue * Double(drifts.count) < threshold }.map(\.0)
+            found.slices = moved.filter { !told.slices.contains($0.name) }
+            told.slices = moved.map(\.name).sorted()
+        }
+        if !found.features.isEmpty || !found.slices.isEmpty { told.wantsReference = true }
+        return found
+    }
+
+    // MARK: State
+
+    func encode(into writer: inout ByteWriter) throws {
+        for state in [distributions?.state ?? [], sliceMetrics?.state ?? []] {
+            writer.append(UInt32(state.count))
+            state.withUnsafeBytes { writer.append(raw: $0) }
+        }
+        writer.append(String(decoding: try Entry.json.encode(Stored(told: told, features: features, slices: slices)), as: UTF8.self))
+    }
+
+    mutating func restore(from reader: inout ByteReader) throws {
+        func bytes() throws -> [UInt8] {
+            let count = try reader.count(maximum: reader.remaining)
+            return Array(try reader.raw(count: count))
+        }
+        let (fields, slices) = (try bytes(), try bytes())
+        if let distributions, !fields.isEmpty { self.distributions = try Distributions(kinds: distributions.kinds, restoring: fields) }
+        if sliceMetrics != nil, !slices.isEmpty { sliceMetrics = try SliceMetrics(fields: sliceFields.count, restoring: slices) }
+        let stored = try Entry.decodeJSON(Stored.self, try reader.string())
+        (told, features, self.slices) = (stored.told, stored.features, stored.slices)
+    }
+
+    private struct Stored: Codable {
+        var told: Told
+        var features: [FieldShift]
+        var slices: [SliceShift]
+    }
+}
+
+extension Score {
+    /// The probability of label 1 or of the label's class, the margin, or the number.
+    var predicted: Double {
+        switch task {
+        case .binary, .categories: Double(prediction) / Self.predictionScale
+        case .margin, .regression: Double(number)
+        }
+    }
+}
+
+extension FieldShift {
+    fileprivate init(_ drift: FieldDrift, name: String) {
+        self.init(
+            field: name, effect: drift.effect, pValue: drift.pValue, psi: drift.populationStability, missingBefore: drift.missingBefore,
+            missingAfter: drift.missingAfter)
+        switch drift.values {
+        case .numbers(let distance, _, let meanBefore, let meanAfter): (ks, self.meanBefore, self.meanAfter) = (distance, meanBefore, meanAfter)
+        case .categories(let chiSquare, _, _, let unseen, _, _): (self.chiSquare, self.unseen) = (chiSquare, unseen)
+        }
+    }
+}
+
+extension SliceShift {
+    fileprivate init(_ drift: SliceDrift, field: String) {
+        let value =
+            switch drift.value {
+            case .value(let hash, let text): text ?? "#\(String(hash, radix: 16))"
+            case .missing: "<missing>"
+            case .others: "<others>"
+            }
+        self.init(
+            field: field, value: value, events: drift.after.events, errorBefore: drift.before.error, errorAfter: drift.after.error, statistic: drift.statistic)
+    }
+
+    fileprivate var name: String { "\(field)=\(value)" }
+}
