@@ -58,7 +58,9 @@ import Testing
         let definition = try Self.definition(onDrift, learn: learn)
         let whole = try Self.learned(definition)
         let alarm = try #require(whole.sealed.driftEvents.first { $0.kind == .drift && $0.errorAfter > $0.errorBefore })
-        for position in [Int(alarm.offset) + 1, Int(alarm.offset) + 300, Int(alarm.offset) + 1200] {
+        let boundary = (Int(alarm.offset) / 256 + 1) * 256
+        // The raised rate ends 1500 events after the boundary, at the next one.
+        for position in [Int(alarm.offset) + 1, Int(alarm.offset) + 300, boundary + 1200, boundary + 1510] {
             let first = try StateMachine(definition)
             try first.begin()
             try first.feed(Self.all[..<position])

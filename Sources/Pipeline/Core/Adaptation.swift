@@ -43,7 +43,7 @@ extension PipelineDefinition {
             public let events: Int
             public let confidence: Double
 
-            static let eventsRange = 1000...100_000_000
+            static let eventsRange = 1000...10_000_000
             static let confidenceRange = 0.5...0.999_999
         }
 
@@ -88,6 +88,9 @@ struct Adaptation {
     /// An error has risen.
     mutating func noticed() { isDue = true }
 
+    /// Ends a challenger, if there is one.
+    mutating func giveUp() { challenger = nil }
+
     /// The next place where a change can take effect, for `events` read.
     static func boundary(after events: UInt64) -> UInt64 { (events / intervalEvents + 1) * intervalEvents }
 
@@ -103,7 +106,7 @@ struct Adaptation {
             if let raise = rules.raiseRate { raisedUntil = events + UInt64(raise.events) }
             if rules.resetsOptimizer { learner.restartOptimizer() }
             if rules.widensMixture { learner.widenMixture() }
-            if let rule = rules.challenger, challenger == nil, outcome?.isAdopted != true {
+            if let rule = rules.challenger, challenger == nil, outcome == nil {
                 challenger = Challenger(rule, learner: makeLearner(), began: events)
             }
         }
@@ -111,10 +114,10 @@ struct Adaptation {
         return outcome
     }
 
-    /// Also after restoring, for the factor is not part of the learner's own state.
+    /// Also after restoring, for the factor is not part of the learner's own state. It is what it was made at the last place where it can change.
     func setRate(at events: UInt64, _ learner: OnlineLearner) {
         guard let raise = rules.raiseRate else { return }
-        learner.setRateFactor(events < raisedUntil ? Float(raise.factor) : 1)
+        learner.setRateFactor(events / Self.intervalEvents * Self.intervalEvents < raisedUntil ? Float(raise.factor) : 1)
     }
 
     func encode(into writer: inout ByteWriter) {
@@ -166,10 +169,11 @@ final class Challenger {
         scores.removeAll(keepingCapacity: true)
         let refusals = batch.refusals.count
         learner.learn(batch, in: range, partition: partition, trace: &trace, scores: &scores)
-        guard batch.refusals.count == refusals else {
+        if batch.refusals.count > refusals {
             // What it cannot learn is no fault of the event's: the other has learned it.
             batch.takeBackRefusals(from: refusals)
-            return hasDiverged = true
+            hasDiverged = true
+            return
         }
         for (mine, other) in zip(scores, others) {
             comparison.add(other.score.loss(by: objective), toSecond: false)

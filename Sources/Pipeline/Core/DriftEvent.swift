@@ -13,6 +13,9 @@ public struct DriftEvent: Sendable, Equatable, Codable {
         case recovery
         /// The learner that was begun after a drift has taken over, or was given up.
         case challenger
+
+        /// Whether it has an error before and one after.
+        public var hasErrors: Bool { self == .drift || self == .challenger }
     }
 
     public var kind = Kind.drift
@@ -24,7 +27,7 @@ public struct DriftEvent: Sendable, Equatable, Codable {
     public var statistic: Double?
     public var threshold: Double?
     /// The mean error (`ProgressiveMetrics.error`) before the change and after it, and over how many events each. Of a challenger: the mean loss of the
-    /// learner that serves, and its own.
+    /// learner that serves, and its own; of `features` and `slices`: the mean loss of the window before and of the newest.
     public var errorBefore: Double
     public var errorAfter: Double
     public var eventsBefore: Int
@@ -39,6 +42,8 @@ public struct DriftEvent: Sendable, Equatable, Codable {
     /// What `on_drift` does about it.
     public var actions: [String] = []
 
+    /// How many events were learned by then, this one included.
+    var learned: UInt64 = 0
     /// A detector has found that predictions have become worse.
     var isRising = false
 

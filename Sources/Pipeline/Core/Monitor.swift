@@ -80,7 +80,10 @@ struct Monitor {
         untilCheck &-= 1
         if untilCheck == 0 { check(&events) }
         guard !events.isEmpty else { return events }
-        for index in events.indices { (events[index].partition, events[index].offset) = (partition, batch.examples[Int(scored.index)].offset) }
+        for index in events.indices {
+            (events[index].partition, events[index].offset) = (partition, batch.examples[Int(scored.index)].offset)
+            events[index].learned = metrics.events
+        }
         return events
     }
 
@@ -141,7 +144,8 @@ struct Monitor {
     // MARK: Windows
 
     private mutating func findShifts(_ before: MetricReport?, _ events: inout [DriftEvent]) {
-        let found = shifts.close()
+        let isImproving = (previous?.objective ?? 0) < (before?.objective ?? .infinity)
+        let found = shifts.close(isImproving: isImproving)
         func event(_ detector: String) -> DriftEvent {
             DriftEvent(
                 detector: detector, partition: 0, offset: 0, errorBefore: before?.objective ?? 0, errorAfter: previous?.objective ?? 0,
@@ -214,6 +218,9 @@ struct Monitor {
         }
         let stored = try Entry.decodeJSON(Stored.self, try reader.string())
         (reference, previous) = (stored.reference, stored.previous)
+        guard (stored.memories ?? []).allSatisfy({ ($0.warnedAt ?? 0) <= metrics.events && ($0.driftAt ?? 0) <= metrics.events }) else {
+            throw FormatError("a detector that fired at an event to come")
+        }
         // What an older program wrote has none.
         for (index, memory) in (stored.memories ?? []).enumerated() where index < watches.count { watches[index].memory = memory }
         for (index, isWarning) in (stored.warning ?? []).enumerated() where index < watches.count { watches[index].isWarning = isWarning }

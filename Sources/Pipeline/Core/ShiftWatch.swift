@@ -13,6 +13,9 @@ struct ShiftWatch {
     private static let falseAlarmsAWindow = 1e-4
     /// A smaller effect is none that anyone would do something about, however sure it is.
     private static let effectMinimum = 0.1
+    /// A difference that was told is over once it is as probable as this without any.
+    private static let stillDiffers = 0.05
+    private static let prediction = "<prediction>"
     /// What is kept of a comparison.
     private static let shownMaximum = 5
 
@@ -45,7 +48,7 @@ struct ShiftWatch {
     init(_ definition: PipelineDefinition) throws {
         task = definition.learn.loss.task
         let observed = definition.plan.observedFields
-        fields = observed.map(\.name) + ["<prediction>", "<label>"]
+        fields = observed.map(\.name) + [Self.prediction, "<label>"]
         sliceFields = definition.monitor.slices
         isPinned = definition.monitor.reference != .served
         threshold = definition.monitor.falseAlarmsAWindow ?? Self.falseAlarmsAWindow
@@ -99,21 +102,27 @@ struct ShiftWatch {
     }
 
     /// Ends a window.
-    mutating func close() -> Found {
+    ///
+    /// - Parameter isImproving: the loss has fallen since the window before: then the predictions' distribution moves because the model learns.
+    mutating func close(isImproving: Bool) -> Found {
         var found = Found()
         if let drifts = distributions?.close(), !drifts.isEmpty {
             let shifts = drifts.map { FieldShift($0, name: fields[$0.field]) }
             features = Array(shifts.prefix(Self.shownMaximum))
             let moved = shifts.filter { $0.pValue * Double(fields.count) < threshold && $0.effect >= Self.effectMinimum }
-            found.features = moved.filter { !told.fields.contains($0.field) }
-            told.fields = moved.map(\.field).sorted()
+            found.features = moved.filter { !told.fields.contains($0.field) && !(isImproving && $0.field == Self.prediction) }
+            // What was told stays told until nobody would call it a difference, or it would be told again and again.
+            let still = shifts.filter { told.fields.contains($0.field) && $0.pValue < Self.stillDiffers }
+            told.fields = Set((found.features + still).map(\.field)).sorted()
         }
         if let drifts = sliceMetrics?.close() {
             let shifts = drifts.map { SliceShift($0, field: sliceFields[$0.field]) }
             slices = Array(shifts.prefix(Self.shownMaximum))
-            let moved = zip(shifts, drifts).filter { $1.pValue * Double(drifts.count) < threshold }.map(\.0)
+            // A model that still learns gets better everywhere: that is none that anyone must know of.
+            let moved = zip(shifts, drifts).filter { $1.pValue * Double(drifts.count) < threshold && $1.statistic > 0 }.map(\.0)
             found.slices = moved.filter { !told.slices.contains($0.name) }
-            told.slices = moved.map(\.name).sorted()
+            let still = zip(shifts, drifts).filter { told.slices.contains($0.name) && $1.pValue < Self.stillDiffers }.map(\.0)
+            told.slices = Set((found.slices + still).map(\.name)).sorted()
         }
         if !found.features.isEmpty || !found.slices.isEmpty { told.wantsReference = true }
         return found
@@ -174,7 +183,8 @@ extension SliceShift {
     fileprivate init(_ drift: SliceDrift, field: String) {
         let value =
             switch drift.value {
-            case .value(let hash, let text): text ?? "#\(String(hash, radix: 16))"
+            // PostgreSQL keeps no U+0000 in JSON.
+            case .value(let hash, let text): text?.replacing("\u{0}", with: "\u{fffd}") ?? "#\(String(hash, radix: 16))"
             case .missing: "<missing>"
             case .others: "<others>"
             }

@@ -227,6 +227,8 @@ public final class StateMachine {
             }
             positions[partition] = next
             lost += UInt64(next - first)
+        case .giveUpChallenger:
+            adaptation.giveUp()
         case .recreated(let partitions):
             guard partitions.allSatisfy({ $0.partition >= 0 && $0.offset >= 0 }), Set(partitions.map(\.partition)).count == partitions.count
             else { throw OrderError("a topic that was created again with partitions that cannot be") }

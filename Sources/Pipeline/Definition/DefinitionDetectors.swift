@@ -49,6 +49,9 @@ extension DefinitionReader {
         if let name, let node = section.node("name"), name.wholeMatch(of: /[a-z0-9_-]{1,64}/) == nil {
             log.add(node.position, "monitor.detectors.name must be 1 to 64 lower-case letters, digits, `_` or `-`, for example `name: \(kind.rawValue)_2`")
         }
+        if let name, ["features", "slices", "challenger"].contains(name) {
+            log.add(section.position, "monitor.detectors.name cannot be \(name), which the history calls something else; for example `name: \(kind.rawValue)_2`")
+        }
         if kind.input != .error, learn?.loss.task == .regression {
             log.add(
                 section.position,

@@ -44,6 +44,8 @@ public enum Command: Sendable, Equatable, Codable {
     case gap(partition: Int32, first: Int64, next: Int64, reason: String)
     /// The topic is another one of the same name: its partitions are read from these offsets on, which say nothing about the old ones.
     case recreated(partitions: [PartitionStart])
+    /// A challenger is given up: the log ages, and there is no snapshot while it learns.
+    case giveUpChallenger
 }
 
 /// One flat object, `kind` first among its keys: the form of the stored order and of `--json`.
@@ -62,6 +64,7 @@ extension Command {
         case .exclude: "exclude"
         case .gap: "gap"
         case .recreated: "recreated"
+        case .giveUpChallenger: "give_up_challenger"
         }
     }
 
@@ -85,6 +88,7 @@ extension Command {
             try container.encode(reason, forKey: .reason)
         case .recreated(let partitions):
             try container.encode(partitions, forKey: .partitions)
+        case .giveUpChallenger: break
         }
     }
 
@@ -106,6 +110,8 @@ extension Command {
             self = .gap(
                 partition: try container.decode(Int32.self, forKey: .partition), first: try container.decode(Int64.self, forKey: .first),
                 next: try container.decode(Int64.self, forKey: .next), reason: try container.decode(String.self, forKey: .reason))
+        case "give_up_challenger":
+            self = .giveUpChallenger
         case "recreated":
             self = .recreated(partitions: try container.decode([PartitionStart].self, forKey: .partitions))
         case let kind:

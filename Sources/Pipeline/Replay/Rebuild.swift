@@ -206,7 +206,7 @@ final class Pass {
         case .recreated(let partitions):
             gaps = [:]
             if machine.incarnation + 1 == incarnation { try assign(partitions) }
-        case .reference, .exclude: break
+        case .reference, .exclude, .giveUpChallenger: break
         }
     }
 

@@ -229,7 +229,7 @@ final class Beginning {
         (head, lineage) = (sealed.version, sealed.lineage)
         run.service.beginsLineage.store(false, ordering: .relaxed)
         isNew = false
-        if let reason = snapshotReason {
+        if let reason = snapshotReason, machine.isSnapshotPossible {
             try ledger.writeSnapshot(try SnapshotStream(of: machine), version: head, reason: reason, epoch: run.epoch)
             snapshotVersion = head
             snapshotReason = nil

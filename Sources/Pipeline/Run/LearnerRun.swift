@@ -235,10 +235,11 @@ package final class LearnerRun: @unchecked Sendable {
     func run() throws {
         guard try start() else { return }
         defer { close() }
+        // Before any thread runs: an address may be wrong.
+        let notices = definition.onDrift.actions(rising: false).contains("notify") ? HandOver(value: try Notifier(self)) : nil
         let workers = Step.allCases.map { step in
             Worker("freshet \(step)") { [self] in while advance(step, wait: .milliseconds(200)) {} }
         }
-        let notices = definition.onDrift.actions(rising: false).contains("notify") ? HandOver(value: try Notifier(self)) : nil
         let telling = notices.map { notices in Worker("freshet notices") { notices.value.loop() } }
         // The learning part ends last of the first two, and the recording part drains what it left.
         workers[1].join(timeout: .seconds(1_000_000_000))

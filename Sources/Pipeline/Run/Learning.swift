@@ -88,6 +88,7 @@ final class Learning {
             }) { try machine.apply(command) }
             gate?.predict(batch.examples)
             canary?.predict(batch.examples)
+            if !machine.isSnapshotPossible, run.isSnapshotOwedToLog.load(ordering: .relaxed) { try machine.apply(.giveUpChallenger) }
             try machine.apply(batch.examples, partition: batch.partition, next: batch.next)
             gate?.add(machine.scores)
             canary?.add(batch.examples)

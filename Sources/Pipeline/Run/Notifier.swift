@@ -25,6 +25,8 @@ final class Notifier {
     private let webhook: URL?
     private let topic: String?
     private var outbox: (any Outbox)?
+    /// What the topic has, while the webhook does not take it.
+    private var sentKey: String?
 
     init(_ run: LearnerRun) throws {
         self.run = run
@@ -75,7 +77,7 @@ final class Notifier {
 
     private func tell(_ notice: Store.Notice) throws {
         let key = "\(run.definition.name)/\(notice.key)"
-        if let topic {
+        if let topic, sentKey != key {
             let outbox = try self.outbox ?? run.surroundings.outbox()
             self.outbox = outbox
             do {
@@ -83,6 +85,7 @@ final class Notifier {
             } catch {
                 throw NoticeError("topic \(topic): \(error)")
             }
+            sentKey = key
         }
         if let webhook { try post(notice.body, key: key, to: webhook) }
     }

@@ -157,7 +157,7 @@ public final class Store {
                         [.text(pipeline), version, .int(Int64(ordinal)), .text(command.kind), .json(try Self.json(command))],
                         timeout: Self.timeout)
                 }
-                for event in sealed.driftEvents { try insert(event, version: sealed.version) }
+                for event in sealed.driftEvents { try insert(event, of: sealed) }
                 try insert(sealed.deadLetters, version: version)
                 try recordConsequences(of: sealed)
             }

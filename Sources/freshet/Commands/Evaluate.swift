@@ -58,7 +58,8 @@ struct EvaluateCommand: ParsableCommand {
         var table = TextTable(["event", "", "detector", "error before", "after", "moved most", "done"], rightAligned: [0, 3, 4])
         for event in result.drift.prefix(Self.driftShown) {
             table.add([
-                Format.count(event.offset), event.kind.rawValue, event.detector, Format.fixed(event.errorBefore, 4), Format.fixed(event.errorAfter, 4),
+                Format.count(event.offset), event.kind.rawValue, event.detector, Format.fixed(event.kind.hasErrors ? event.errorBefore : nil, 4),
+                Format.fixed(event.kind.hasErrors ? event.errorAfter : nil, 4),
                 movedMost(event.features, event.slices), event.actions.joined(separator: ", "),
             ])
         }

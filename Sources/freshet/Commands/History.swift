@@ -156,7 +156,8 @@ struct DriftCommand: ParsableCommand {
         for event in events {
             table.add([
                 event.recordedAt, event.kind.rawValue, event.detector, String(event.partition), String(event.offset), String(event.version),
-                Format.fixed(event.errorBefore, 4), Format.fixed(event.errorAfter, 4), Format.fixed(event.before?.objective, 4),
+                Format.fixed(event.kind.hasErrors ? event.errorBefore : nil, 4), Format.fixed(event.kind.hasErrors ? event.errorAfter : nil, 4),
+                Format.fixed(event.before?.objective, 4),
                 Format.fixed(event.after?.objective, 4),
                 movedMost(event.features, event.slices), event.actions.joined(separator: ", "),
             ])
@@ -173,6 +174,7 @@ func describe(_ command: Command) -> String {
     case .exclude(let exclusion):
         "exclude partition \(exclusion.partition), offsets \(exclusion.first)..<\(exclusion.next), by \(exclusion.by): \(exclusion.reason.visible())"
     case .gap(let partition, let first, let next, let reason): "gap in partition \(partition), offsets \(first)..<\(next): \(reason)"
+    case .giveUpChallenger: "the challenger is given up, for the log ages"
     case .recreated(let partitions):
         "the topic was created again: " + partitions.map { "partition \($0.partition) at offset \($0.offset)" }.joined(separator: ", ")
     }
@@ -186,8 +188,9 @@ func movedMost(_ features: [FieldShift], _ slices: [SliceShift]) -> String {
 }
 
 func describe(_ event: RecordedDrift) -> String {
-    "\(event.kind.rawValue): \(event.detector) at partition \(event.partition) offset \(event.offset), error "
-        + "\(Format.fixed(event.errorBefore, 4)) over \(Format.count(event.eventsBefore)) events before, "
+    let place = "\(event.kind.rawValue): \(event.detector) at partition \(event.partition) offset \(event.offset)"
+    guard event.kind.hasErrors else { return place }
+    return place + ", error \(Format.fixed(event.errorBefore, 4)) over \(Format.count(event.eventsBefore)) events before, "
         + "\(Format.fixed(event.errorAfter, 4)) over \(Format.count(event.eventsAfter)) after"
 }
 

@@ -18,6 +18,7 @@ final class HistoryReader: @unchecked Sendable {
     static let waitingMaximum = 200
     /// After a connection could not be made, how long all questions are told so at once.
     private static let pause = Duration.seconds(1)
+    private static let failureAge = Duration.seconds(10)
     private static let connectTimeout = Duration.seconds(3)
 
     /// What a thread holds.
@@ -48,7 +49,10 @@ final class HistoryReader: @unchecked Sendable {
     }
 
     /// Why the history could not be asked last, if that is how it is.
-    var problems: [String] { condition.withLock { failures.keys.sorted().compactMap { failures[$0]?.reason } } }
+    var problems: [String] {
+        // Only a question finds out that the database is there again, and those who are told to stay away ask none: so an old failure says nothing.
+        condition.withLock { failures.keys.sorted().compactMap { failures[$0] }.filter { ContinuousClock.now - $0.at < Self.failureAge }.map(\.reason) }
+    }
 
     /// - Parameter url: the database's.
     /// - Throws: `HistoryAway`, or what `body` throws.
