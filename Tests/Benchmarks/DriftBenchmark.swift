@@ -83,6 +83,7 @@ private struct DriftStream {
     static let kinds = ["none", "abrupt", "gradual", "recurring", "one feature", "one slice", "label shift", "covariate shift"]
     static let count = 60_000
     static let change = count / 2
+    static let learned = 10_000
 
     let kind: String
     private var state: UInt64
@@ -148,20 +149,21 @@ private func measureDelays(_ bench: Workbench) throws {
         var falseAlarms = 0
         for seed in seeds {
             let found = try alarms(definition, kind, seed)
-            falseAlarms += found.count { kind == "none" || $0.offset < DriftStream.change }
+            // Before, the model has just begun: its error falls, and that is a change.
+            falseAlarms += found.count { $0.offset >= DriftStream.learned && (kind == "none" || $0.offset < DriftStream.change) }
             guard kind != "none" else { continue }
             for (index, monitor) in monitors.enumerated() {
                 let first = found.first { $0.detector == monitor && $0.offset >= DriftStream.change }
                 delays[index].append(first.map { Double($0.offset) - Double(DriftStream.change) } ?? .infinity)
             }
         }
-        let events = seeds.count * (kind == "none" ? DriftStream.count : DriftStream.change)
+        let events = seeds.count * ((kind == "none" ? DriftStream.count : DriftStream.change) - DriftStream.learned)
         table.append([kind] + delays.map { $0.isEmpty ? "" : median($0).isFinite ? decimal(median($0), 0) : "–" } + ["\(falseAlarms) in \(events)"])
     }
     table.append(["to compare: an alarm at every event"] + monitors.map { _ in "0" } + ["every event"])
-    table.append(["to compare: an alarm every 5,000 events"] + monitors.map { _ in "2500" } + ["\(seeds.count * DriftStream.change / 5000) in \(seeds.count * DriftStream.change)"])
+    table.append(["to compare: an alarm every 5,000 events"] + monitors.map { _ in "2500" } + ["\(seeds.count * (DriftStream.change - DriftStream.learned) / 5000) in \(seeds.count * (DriftStream.change - DriftStream.learned))"])
     bench.table(
-        "Events from a change to the alarm, median of \(seeds.count) seeds (–: not in most), with a budget of one false alarm in a million events for all eight together.",
+        "Events from a change to the alarm, median of \(seeds.count) seeds (–: not in most), with a budget of one false alarm in a million events for all eight together; false alarms are counted from event 10,000 on.",
         ["stream"] + monitors + ["false alarms"], table)
 }
 

@@ -144,8 +144,7 @@ struct Monitor {
     // MARK: Windows
 
     private mutating func findShifts(_ before: MetricReport?, _ events: inout [DriftEvent]) {
-        let isImproving = (previous?.objective ?? 0) < (before?.objective ?? .infinity)
-        let found = shifts.close(isImproving: isImproving)
+        let found = shifts.close(loss: previous?.objective ?? 0)
         func event(_ detector: String) -> DriftEvent {
             DriftEvent(
                 detector: detector, partition: 0, offset: 0, errorBefore: before?.objective ?? 0, errorAfter: previous?.objective ?? 0,

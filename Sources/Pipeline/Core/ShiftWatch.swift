@@ -37,6 +37,9 @@ struct ShiftWatch {
         var slices: [String] = []
         /// The newest window is to become the reference.
         var wantsReference = false
+        /// The mean loss of the reference window, and of the newest.
+        var referenceLoss: Double?
+        var latestLoss: Double?
     }
 
     /// What the end of a window has brought that was not said before.
@@ -63,6 +66,7 @@ struct ShiftWatch {
     mutating func referenceHasMoved() {
         guard told.wantsReference, !isPinned else { return }
         told.wantsReference = false
+        told.referenceLoss = told.latestLoss
         if let latest = distributions?.latest { distributions?.setReference(latest) }
         sliceMetrics?.referToLatest()
         (told.fields, told.slices) = ([], [])
@@ -103,9 +107,12 @@ struct ShiftWatch {
 
     /// Ends a window.
     ///
-    /// - Parameter isImproving: the loss has fallen since the window before: then the predictions' distribution moves because the model learns.
-    mutating func close(isImproving: Bool) -> Found {
+    /// - Parameter loss: the window's mean. Where it is below the reference's, the predictions have moved because the model has learned.
+    mutating func close(loss: Double) -> Found {
         var found = Found()
+        let isImproving = told.referenceLoss.map { loss < $0 } ?? true
+        told.latestLoss = loss
+        if told.referenceLoss == nil { told.referenceLoss = loss }
         if let drifts = distributions?.close(), !drifts.isEmpty {
             let shifts = drifts.map { FieldShift($0, name: fields[$0.field]) }
             features = Array(shifts.prefix(Self.shownMaximum))
