@@ -47,7 +47,7 @@ let package = Package(
                 .embedInCode("../../schemas/migrations/0001_history.sql"), .embedInCode("../../schemas/migrations/0002_lineages.sql"),
                 .embedInCode("../../schemas/migrations/0003_retention.sql"), .embedInCode("../../schemas/migrations/0004_publishing.sql"),
                 .embedInCode("../../schemas/migrations/0005_drift.sql"),
-                .embedInCode("../../schemas/migrations/0006_questions.sql"),
+                .embedInCode("../../schemas/migrations/0006_questions.sql"), .embedInCode("../../schemas/migrations/0007_hours.sql"),
             ]
         ),
         .target(
@@ -132,4 +132,8 @@ if sanitizer == "fuzzer" {
         .executableTarget(
             name: "freshet-fuzz", dependencies: ["TestSupport", "Pipeline", "Learner", "Model", "Records", "ReproducibleMath"], path: "Tests/Fuzz",
             exclude: ["words.dict"]))
+}
+if sanitizer == "thread" {
+    package.targets.append(.target(name: "CThreads", path: "Tests/Sanitizers/CThreads"))
+    for target in package.targets where target.name == "TestSupport" { target.dependencies.append("CThreads") }
 }

@@ -28,6 +28,9 @@ public struct ADWIN: DriftDetector {
 
     /// The means on either side of the cut, among those found at the alarm, where they differ most clearly.
     public private(set) var lastAlarm: DriftEstimate?
+    /// The difference of those means, and the bound of a difference that chance explains.
+    public var evidence: DriftEvidence? { alarmed ? cutEvidence : nil }
+    private var cutEvidence: DriftEvidence?
 
     private struct Bucket {
         var sum: Double
@@ -89,7 +92,7 @@ public struct ADWIN: DriftDetector {
         insertPending()
         inputsSinceCheck = 0
         guard windowWidth > Double(gracePeriod), let cut = strongestCut() else { return .none }
-        lastAlarm = cut
+        (lastAlarm, cutEvidence) = (cut.estimate, DriftEvidence(statistic: cut.difference, threshold: cut.bound))
         repeat { dropOldest() } while strongestCut() != nil
         alarmed = true
         return .drift
@@ -195,6 +198,13 @@ public struct ADWIN: DriftDetector {
 
     // MARK: The test
 
+    /// A place where the means on either side differ by more than the bound.
+    private struct Cut {
+        let estimate: DriftEstimate
+        let difference: Double
+        let bound: Double
+    }
+
     /// False only if `strongestCut` is nil, and nearly always when it is: a quarter of its work, without a division.
     ///
     /// With n inputs in the older part, m in the younger, W in both and sum and mean of the whole window, the difference of the means times
@@ -224,10 +234,10 @@ public struct ADWIN: DriftDetector {
 
     /// Of the places between two buckets where the means of the older and the younger part differ too much, the one where they do so
     /// most clearly; nil if there is none. That one, not the first, is near where the stream really changed.
-    private func strongestCut() -> DriftEstimate? {
+    private func strongestCut() -> Cut? {
         let confidence = reproducibleLog(2 * reproducibleLog(windowWidth) / delta)
         guard mayBeCut(confidence) else { return nil }
-        var strongest: DriftEstimate?
+        var strongest: Cut?
         var greatestExcess = 0.0
         let variance = windowDeviation / windowWidth
         let linear = 2.0 / 3.0 * confidence
@@ -249,9 +259,10 @@ public struct ADWIN: DriftDetector {
                 let bound = (2 * spread * variance * confidence).squareRoot() + linear * spread
                 if difference.magnitude > bound, difference.magnitude / bound > greatestExcess {
                     greatestExcess = difference.magnitude / bound
-                    strongest = DriftEstimate(
+                    let estimate = DriftEstimate(
                         meanBefore: olderSum / olderWidth, meanAfter: youngerSum / youngerWidth,
                         widthBefore: Int(olderWidth), widthAfter: Int(youngerWidth))
+                    strongest = Cut(estimate: estimate, difference: difference.magnitude, bound: bound)
                 }
             }
         }

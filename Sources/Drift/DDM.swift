@@ -31,14 +31,23 @@ public struct DDM: DriftDetector {
     public var lastAlarm: DriftEstimate? { alarm.last }
     public var isWarning: Bool { alarm.isWarning }
 
+    /// The rate's upper end, and the lowest with its deviations.
+    public var evidence: DriftEvidence? {
+        guard alarm.isRaised || alarm.isWarning else { return nil }
+        let deviations = alarm.isRaised ? driftThreshold : warningThreshold
+        return DriftEvidence(statistic: whole.mean + deviation, threshold: lowest.mean + deviations * lowestDeviation)
+    }
+
+    /// Of the rate, if each number is a coin's.
+    private var deviation: Double { max(whole.mean * (1 - whole.mean) / whole.count, 0).squareRoot() }
+
     public mutating func update(_ value: Double) -> DriftSignal {
         guard Self.accepts(value) else { return .none }
         if alarm.isRaised { restart() }
         whole.add(value)
         guard whole.count > warmStart else { return .none }
-        let rate = whole.mean
-        let deviation = max(rate * (1 - rate) / whole.count, 0).squareRoot()
-        let upper = rate + deviation
+        let deviation = deviation
+        let upper = whole.mean + deviation
         if lowest.count == 0 || upper <= lowest.mean + lowestDeviation { (lowest, lowestDeviation) = (whole, deviation) }
         let isDrift = upper > lowest.mean + driftThreshold * lowestDeviation
         alarm.isWarning = !isDrift && upper > lowest.mean + warningThreshold * lowestDeviation

@@ -70,6 +70,8 @@ public struct Detector: Sendable {
     public var isWarning: Bool { detector.isWarning }
     /// See `DriftDetector.lastAlarm`.
     public var lastAlarm: DriftEstimate? { detector.lastAlarm }
+    /// See `DriftDetector.evidence`.
+    public var evidence: DriftEvidence? { detector.evidence }
     /// See `DriftDetector.state`.
     public var state: [Double] { detector.state }
 }

@@ -33,6 +33,18 @@ public struct DriftEstimate: Sendable, Equatable {
     }
 }
 
+/// What a detector compared with what when it warned or alarmed, each in the unit of its test. An alarm is a statistic beyond the threshold: above it, but below
+/// it with EDDM.
+public struct DriftEvidence: Sendable, Equatable {
+    public let statistic: Double
+    public let threshold: Double
+
+    public init(statistic: Double, threshold: Double) {
+        self.statistic = statistic
+        self.threshold = threshold
+    }
+}
+
 /// A drift detector over a stream of numbers; see the head of this file for what holds of all of them.
 public protocol DriftDetector: Sendable {
     /// The name in a pipeline file and on the command line, such as `adwin`.
@@ -52,6 +64,9 @@ public protocol DriftDetector: Sendable {
 
     /// The latest alarm's estimate; nil before the first. It outlives the new start after the alarm.
     var lastAlarm: DriftEstimate? { get }
+
+    /// By what the last number warned or alarmed; nil if it did neither. It is no part of the state: a detector may not know it after it was restored.
+    var evidence: DriftEvidence? { get }
 
     /// The whole detector as numbers, to be stored. Every one of them is finite.
     var state: [Double] { get }

@@ -39,6 +39,16 @@ public struct EDDM: DriftDetector {
     /// Holds at an alarm too, if the error before it warned.
     public var isWarning: Bool { alarm.isWarning }
 
+    /// The share that the distances are of the longest; nil of a warning that only lasts.
+    public var evidence: DriftEvidence? {
+        guard alarm.isRaised || alarm.isWarning else { return nil }
+        let evidence = DriftEvidence(statistic: length / longest, threshold: alarm.isRaised ? beta : alpha)
+        return evidence.statistic < evidence.threshold ? evidence : nil
+    }
+
+    /// The mean distance and two deviations.
+    private var length: Double { distance.mean + 2 * (distance.count > 1 ? max(squares, 0) / (distance.count - 1) : 0).squareRoot() }
+
     public mutating func update(_ value: Double) -> DriftSignal {
         guard Self.accepts(value) else { return .none }
         if alarm.isRaised { restart() }
@@ -61,7 +71,7 @@ public struct EDDM: DriftDetector {
         squares += (last - meanBefore) * (last - distance.mean)
         lastError = count
         guard count > warmStart else { return false }
-        let length = distance.mean + 2 * (distance.count > 1 ? max(squares, 0) / (distance.count - 1) : 0).squareRoot()
+        let length = length
         if length > longest {
             (longest, countAtLongest, errorsAtLongest) = (length, count, distance.count)
         } else if distance.count > warmStart {

@@ -45,6 +45,12 @@ public struct FHDDM: DriftDetector {
     /// The highest mean of a window, and that of the newest one.
     public var lastAlarm: DriftEstimate? { alarm.last }
 
+    /// By how much the mean has fallen below the highest.
+    public var evidence: DriftEvidence? {
+        guard alarm.isRaised, let last = alarm.last else { return nil }
+        return DriftEvidence(statistic: last.meanBefore - last.meanAfter, threshold: last.widthAfter == size ? bound : shortBound)
+    }
+
     public mutating func update(_ value: Double) -> DriftSignal {
         guard Self.accepts(value) else { return .none }
         if alarm.isRaised { restart() }

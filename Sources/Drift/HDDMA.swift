@@ -35,6 +35,15 @@ public struct HDDMA: DriftDetector {
     /// With two sides it may hold at an alarm: of the other side.
     public var isWarning: Bool { alarm.isWarning }
 
+    /// The difference of the means, and the bound of what chance explains.
+    public var evidence: DriftEvidence? {
+        guard alarm.isRaised || alarm.isWarning else { return nil }
+        let log = alarm.isRaised ? driftLog : warningLog
+        let rise = DriftEvidence(statistic: whole.mean - lowest.mean, threshold: chance(since: lowest, log))
+        let fall = DriftEvidence(statistic: highest.mean - whole.mean, threshold: chance(since: highest, log))
+        return !isTwoSided || lowest.count != whole.count && rise.statistic >= rise.threshold ? rise : fall
+    }
+
     public mutating func update(_ value: Double) -> DriftSignal {
         guard Self.accepts(value) else { return .none }
         if alarm.isRaised { restart() }
@@ -61,9 +70,15 @@ public struct HDDMA: DriftDetector {
     @inline(__always)
     private func verdict(_ difference: Double, since part: RunningMean) -> (alarm: RunningMean?, isWarning: Bool) {
         guard part.count != whole.count else { return (nil, false) }
+        if difference >= chance(since: part, driftLog) { return (part, false) }
+        return (nil, difference >= chance(since: part, warningLog))
+    }
+
+    /// The difference between the part's mean and the whole's that chance explains.
+    @inline(__always)
+    private func chance(since part: RunningMean, _ log: Double) -> Double {
         let m = (whole.count - part.count) / part.count * (1 / whole.count)
-        if difference >= (m / 2 * driftLog).squareRoot() { return (part, false) }
-        return (nil, difference >= (m / 2 * warningLog).squareRoot())
+        return (m / 2 * log).squareRoot()
     }
 
     private mutating func restart() {

@@ -51,6 +51,15 @@ public struct HDDMW: DriftDetector {
     /// With two sides it may hold at an alarm: of the other side.
     public var isWarning: Bool { alarm.isWarning }
 
+    /// The difference of the means, and the bound of what chance explains.
+    public var evidence: DriftEvidence? {
+        guard alarm.isRaised || alarm.isWarning else { return nil }
+        let log = alarm.isRaised ? driftLog : warningLog
+        let rise = DriftEvidence(statistic: sinceLowest.mean - lowest.mean, threshold: chance(lowest, sinceLowest, log))
+        let fall = DriftEvidence(statistic: highest.mean - sinceHighest.mean, threshold: chance(highest, sinceHighest, log))
+        return !isTwoSided || sinceLowest.count > 0 && rise.statistic > rise.threshold ? rise : fall
+    }
+
     public mutating func update(_ value: Double) -> DriftSignal {
         guard Self.accepts(value) else { return .none }
         if alarm.isRaised { restart() }
@@ -87,12 +96,15 @@ public struct HDDMW: DriftDetector {
     @inline(__always)
     private func verdict(_ difference: Double, _ before: Sample, _ after: Sample) -> (alarm: DriftEstimate?, isWarning: Bool) {
         guard after.count > 0 else { return (nil, false) }
-        let squares = before.squares + after.squares
-        guard difference > (squares * driftLog / 2).squareRoot() else { return (nil, difference > (squares * warningLog / 2).squareRoot()) }
+        guard difference > chance(before, after, driftLog) else { return (nil, difference > chance(before, after, warningLog)) }
         return (
             DriftEstimate(meanBefore: before.mean, meanAfter: after.mean, widthBefore: Int(before.count), widthAfter: Int(after.count)), false
         )
     }
+
+    /// The difference of two means that chance explains.
+    @inline(__always)
+    private func chance(_ before: Sample, _ after: Sample, _ log: Double) -> Double { ((before.squares + after.squares) * log / 2).squareRoot() }
 
     private mutating func restart() {
         (alarm.isRaised, alarm.isWarning) = (false, false)

@@ -50,6 +50,13 @@ public struct KSWIN: DriftDetector {
     /// The means of the window's older and newer part.
     public var lastAlarm: DriftEstimate? { alarm.last }
 
+    /// The largest difference of the distribution functions, and the least that alarms.
+    public var evidence: DriftEvidence? {
+        guard alarm.isRaised, alarmDifference > 0 else { return nil }
+        return DriftEvidence(statistic: Double(alarmDifference) / Double(sampleSize), threshold: Double(leastDifference) / Double(sampleSize))
+    }
+    private var alarmDifference = 0
+
     public mutating func update(_ value: Double) -> DriftSignal {
         guard Self.accepts(value) else { return .none }
         if alarm.isRaised { restart() }
@@ -57,7 +64,9 @@ public struct KSWIN: DriftDetector {
         guard sorted.count == size else { return .none }
         let difference: Int
         (difference, random) = greatestDifference()
-        return difference >= leastDifference ? alarm.raise(estimate()) : .none
+        guard difference >= leastDifference else { return .none }
+        alarmDifference = difference
+        return alarm.raise(estimate())
     }
 
     private mutating func insert(_ value: Double) {

@@ -35,6 +35,13 @@ public struct PageHinkley: DriftDetector {
     /// The means before and after the extreme of the sum that alarmed.
     public var lastAlarm: DriftEstimate? { alarm.last }
 
+    /// How far the sum has gone from its extreme, on the side that alarmed.
+    public var evidence: DriftEvidence? {
+        guard alarm.isRaised else { return nil }
+        let (rise, fall) = (sumUp - leastUp, greatestDown - sumDown)
+        return DriftEvidence(statistic: hearsUp && rise > threshold ? rise : fall, threshold: threshold)
+    }
+
     public mutating func update(_ value: Double) -> DriftSignal {
         guard Self.accepts(value) else { return .none }
         if alarm.isRaised { restart() }

@@ -102,6 +102,18 @@ public struct SliceMetrics: Sendable, Equatable {
         }
     }
 
+    /// From now on windows are of the values that have figures in `other`, and are compared with the one that closed last there. What the window that fills
+    /// has is lost.
+    public mutating func refer(to other: SliceMetrics) {
+        precondition(fields.count == other.fields.count, "slices of other fields")
+        fields = other.fields
+        referToLatest()
+        for field in fields.indices {
+            fields[field].candidates.removeAll()
+            for row in fields[field].rows.indices { fields[field].rows[row].current = Sums() }
+        }
+    }
+
     /// The figures of a field's values, the most frequent first, all others together last.
     public func figures(field: Int) -> [SliceFigures] {
         fields[field].rows.indices.map { place in

@@ -16,5 +16,6 @@ public enum Bundled {
         Migration(version: 4, name: "publishing", sql: String(decoding: PackageResources._004_publishing_sql, as: UTF8.self)),
         Migration(version: 5, name: "drift", sql: String(decoding: PackageResources._005_drift_sql, as: UTF8.self)),
         Migration(version: 6, name: "questions", sql: String(decoding: PackageResources._006_questions_sql, as: UTF8.self)),
+        Migration(version: 7, name: "hours", sql: String(decoding: PackageResources._007_hours_sql, as: UTF8.self)),
     ]
 }

@@ -54,6 +54,31 @@ private func bits(_ detector: some DriftDetector) -> [UInt64] { detector.state.m
         try check(detectors[index])
     }
 
+    /// Protects drift rows: whenever a detector warns or alarms it says what was beyond what, and otherwise nothing.
+    @Test(arguments: detectors.indices)
+    func saysWhatWasBeyondWhat(index: Int) {
+        func check<D: DriftDetector>(_ fresh: D) throws {
+            var detector = fresh
+            for value in stream {
+                let signal = detector.update(value)
+                guard signal != .none else {
+                    #expect(detector.evidence == nil)
+                    continue
+                }
+                // Its warnings last, as River's do.
+                if D.kind == "eddm", signal == .warning, detector.evidence == nil { continue }
+                let evidence = try #require(detector.evidence)
+                #expect(evidence.statistic.isFinite && evidence.threshold >= 0)
+                let isBeyond = D.kind == "eddm" ? evidence.statistic < evidence.threshold : evidence.statistic >= evidence.threshold
+                #expect(isBeyond, "\(signal) with \(evidence)")
+                if signal == .drift, D.kind == "adwin" || D.kind == "fhddm", let alarm = detector.lastAlarm {
+                    #expect(evidence.statistic == (alarm.meanAfter - alarm.meanBefore).magnitude)
+                }
+            }
+        }
+        #expect(throws: Never.self) { try check(detectors[index]) }
+    }
+
     /// Protects against one bad number making a detector deaf for ever.
     @Test(arguments: detectors.indices)
     func skipsWhatIsNotFinite(index: Int) {

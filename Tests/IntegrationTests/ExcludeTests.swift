@@ -245,5 +245,38 @@ extension Integration {
                 #expect(try await loop.json("verify", loop.file)["equal"].bool == true)
             }
         }
+
+        /// Protects: figures and windows are compared with the version that the owner names, also after restarts; one that cannot be had is no reason to stop.
+        @Test func comparesWithAPinnedVersion() async throws {
+            try await Loop.with(.clicks, replacing: Self.small.merging(["window: 10000": "window: 2100"]) { $1 }) { loop in
+                let lines = try await loop.clicks(8000, seed: 4)
+                func learn(_ range: Range<Int>) async throws -> String {
+                    try await loop.freshet("feed", loop.file, try loop.write(lines[range], to: "part.jsonl"))
+                    let learner = try loop.learner()
+                    try await loop.untilRead(range.upperBound, by: learner)
+                    #expect(try await learner.terminate() == 0)
+                    return learner.standardError
+                }
+                _ = try await learn(0..<5000)
+                let pinned = try #require(try await loop.json("show", loop.file)["version"].int)
+                let text = try String(contentsOfFile: loop.file, encoding: .utf8)
+                func refer(to version: Int) throws {
+                    try text.replacing("window: 2100", with: "window: 2100, reference: \(version)").write(toFile: loop.file, atomically: true, encoding: .utf8)
+                }
+                try refer(to: pinned)
+                #expect(try await learn(5000..<6000).contains("are compared with the windows that version \(pinned) had"))
+                // Said once, and part of the state from then on; people are shown the version alone.
+                #expect(!(try await learn(6000..<7000).contains("monitor.reference")))
+                #expect(try await loop.json("show", loop.file)["metrics"]["reference"]["version"].int == pinned)
+                let command = "FROM freshet.commands WHERE kind = 'reference' AND command->>'version' = '\(pinned)'"
+                #expect(try loop.number("SELECT count(*) \(command) AND NOT command ? 'windows' AND version > \(pinned)") == 1)
+                // One from before the first window.
+                try refer(to: 2)
+                #expect(try await learn(7000..<8000).contains("not compared with version 2, but with the window that is their reference now: it is older than the first whole window"))
+                #expect(try await loop.json("show", loop.file)["metrics"]["reference"]["version"].int == 2)
+                _ = try loop.connect().execute("DELETE FROM freshet.snapshots", timeout: .seconds(30))
+                #expect(try await loop.json("verify", loop.file)["equal"].bool == true)
+            }
+        }
     }
 }

@@ -50,8 +50,18 @@ extension Integration {
                 #expect(try await Self.versions(loop, "--since", "1h").count == all.count)
                 #expect(try await Self.versions(loop, "--until", "1h").isEmpty)
                 #expect(try await loop.freshet("log", loop.file).contains(/logloss, oldest to newest, [0-9. to]+: [▁▂▃▄▅▆▇█]+/))
+                let plot = try await loop.freshet("log", loop.file, "--plot").split(separator: "\n")
+                #expect(plot[0].hasPrefix("versions 1 to \(all.count), recorded ") && plot.contains("logloss of the window") && plot.contains("AUC of the window"))
+                // Curves that are neither empty nor full, and drifts below each.
+                let curves = plot.filter { $0.contains("│") }
+                let dots = curves.joined().unicodeScalars.filter { (0x2801...0x28ff).contains($0.value) }.count
+                #expect(curves.count == 20 && (100...700).contains(dots) && plot.count { $0.contains(/^ +▲/) } == 2, "\(plot.joined(separator: "\n"))")
+                #expect(try await loop.json("log", loop.file, "--plot")["points"].array.last?["version"].int == all.count)
                 let drift = try await loop.json("drift", loop.file)["drift"].array
                 #expect(!drift.isEmpty && drift.count <= 20)
+                let alarm = try #require(drift.first { $0["kind"].string == "drift" && $0["detector"].string == "adwin" })
+                #expect(try #require(alarm["statistic"].double) > (try #require(alarm["threshold"].double)))
+                try Self.expectViews(loop, versions: all.count, drifts: loop.number("SELECT count(*) FROM freshet.drift_events"))
                 #expect(try await loop.json("drift", loop.file, "--since", "1h")["drift"].array.count == drift.count)
                 #expect(try await loop.json("drift", loop.file, "--until", "1h")["drift"].array.isEmpty)
                 try await loop.freshet("log", loop.file, "--since", "yesterday", status: 64)
@@ -85,6 +95,31 @@ extension Integration {
                 #expect(try await loop.freshet("bisect", loop.file, "--metric", "mae", "--worse-than", "1", status: 1).contains("they have logloss"))
                 #expect(try await loop.freshet("bisect", loop.file, "--metric", "logloss", "--worse-than", "0.62").contains("first worse"))
             }
+        }
+
+        /// Protects those who ask in SQL: every view answers, with a row for each thing that there is, and every one of them, and its figures, is explained.
+        private static func expectViews(_ loop: Loop, versions: Int, drifts: Int) throws {
+            let connection = try loop.connect()
+            defer { connection.close() }
+            func rows(_ sql: String) throws -> [PGRow] { try connection.query(sql, timeout: .seconds(30)) }
+            let newest = try #require(
+                try rows("SELECT version, learned_total, logloss, published_at::text AS published_at, count(*) OVER () AS count FROM freshet.version_history ORDER BY version DESC LIMIT 1").first)
+            #expect(try newest.int("version") == Int64(versions) && newest.int("count") == Int64(versions) && newest.int("learned_total") == 9000)
+            #expect(try newest.double("logloss") > 0.1 && newest.optionalString("published_at") != nil)
+            let metrics = try rows("SELECT stretch, count(*) AS count, max(events) AS events FROM freshet.metric_history GROUP BY stretch ORDER BY stretch")
+            #expect(try metrics.map { try $0.string("stretch") } == ["reference", "total", "window"])
+            #expect(try metrics[1].int("events") == 9000 && metrics[2].int("events") == 1000)
+            // The first version may be of no events, and have no figures.
+            #expect(try (Int64(versions) - 1...Int64(versions)).contains(metrics[2].int("count")))
+            let drift = try rows("SELECT kind, detector, statistic, threshold, error_before, error_after, loss_before, loss_after, features, actions FROM freshet.drift_history")
+            #expect(drift.count == drifts)
+            let served = try rows("SELECT node, version, served_until::text AS served_until, swap_microseconds FROM freshet.node_history ORDER BY swapped_at")
+            #expect(try served.last?.int("version") == Int64(versions) && served.last?.optionalString("served_until") == nil)
+            #expect(try served.dropLast().allSatisfy { try $0.optionalString("served_until") != nil })
+            #expect(try rows("SELECT * FROM freshet.hour_history").isEmpty)
+            let silent = try rows(
+                "SELECT relname FROM pg_class WHERE relnamespace = 'freshet'::regnamespace AND relkind IN ('v', 'r') AND obj_description(oid, 'pg_class') IS NULL")
+            #expect(try silent.map { try $0.string("relname") } == [])
         }
 
         /// Protects: `diff` and `blame` say what the served weights were and are, agree with each other and with an explanation, do so over a fork, and

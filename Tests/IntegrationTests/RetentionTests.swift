@@ -59,6 +59,13 @@ extension Integration {
                     #expect(try orphans.first?.int("count") == 0, "\(table)")
                 }
 
+                // What went is counted by the hour.
+                let numbers = "count(*), sum(versions)::bigint AS versions, min(first_version) AS first, max(last_version) AS last, min(loss_least) AS least, max(loss_greatest) AS greatest"
+                let hours = try #require(try connection.query("SELECT \(numbers), avg(loss) AS loss FROM freshet.hour_history", timeout: .seconds(30)).first)
+                #expect(try hours.int("first") == gone && hours.int("last") >= Int64(collected) && hours.int("versions") <= hours.int("last"))
+                let (least, loss, greatest) = (try hours.double("least"), try hours.double("loss"), try hours.double("greatest"))
+                #expect(0 < least && least < loss && loss < greatest && greatest < 2)
+
                 // Killed, it recovers, and goes on with what it has published.
                 learner.kill()
                 learner = try loop.learner()

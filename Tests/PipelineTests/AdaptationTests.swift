@@ -117,6 +117,31 @@ import Testing
         #expect(with.sealed.hashes == without.sealed.hashes)
     }
 
+    /// Protects recovery where the log ages: the order to give a challenger up makes a snapshot possible, changes nothing of what serves, and is replayed.
+    @Test func aChallengerIsGivenUpByOrder() throws {
+        let definition = try Self.definition("{challenger: {events: 4000}}")
+        let (machine, replayed) = (try StateMachine(definition), try StateMachine(definition))
+        try machine.begin()
+        var read = 0
+        while machine.isSnapshotPossible, read < Self.all.count {
+            try machine.feed(Self.all[read..<read + 100])
+            read += 100
+        }
+        #expect(throws: OrderError.self) { try machine.encode() }
+        let weights = machine.learner.image.rehash()
+        try machine.apply(.giveUpChallenger)
+        #expect(machine.isSnapshotPossible && machine.learner.image.rehash() == weights)
+        let sealed = machine.cut()
+        for entry in try Entry.decode(try Entry.encode(sealed.entries)) {
+            switch entry {
+            case .command(let command): try replayed.apply(command)
+            case .run(let run): try replayed.feed(Self.all[Int(run.first)..<Int(run.next)], batches: [17])
+            }
+        }
+        #expect(replayed.cut().hashes == sealed.hashes)
+        #expect(try replayed.encode() == machine.encode())
+    }
+
     /// Protects: that a model is well again is said once, after the drift, and not before the loss is back.
     @Test func recoveryIsSaid() throws {
         let (_, sealed) = try Self.learned(try Self.definition("{raise_rate: {factor: 8, events: 1500}}"))

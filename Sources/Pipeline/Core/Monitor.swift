@@ -57,10 +57,16 @@ struct Monitor {
         setCheck()
     }
 
-    mutating func apply(_ reference: Reference) {
+    /// - Parameter windows: of the reference's version; nil: the newest ones of this state, if they are due.
+    mutating func apply(_ reference: Reference, windows: [UInt8]? = nil) throws {
+        if let windows { try refer(to: windows) } else { shifts.referenceHasMoved() }
         self.reference = reference
-        shifts.referenceHasMoved()
     }
+
+    mutating func refer(to windows: [UInt8]) throws { try shifts.refer(to: windows) }
+
+    /// See `StateMachine.windows`.
+    func windows() throws -> [UInt8]? { try shifts.windows() }
 
     /// Takes in one scored event; returns what is found on it.
     ///
@@ -117,11 +123,11 @@ struct Monitor {
             let isRecent = watches[index].memory.warnedAt.map { metrics.events < $0 + window } ?? false
             guard !wasWarning, !isRecent else { return }
             watches[index].memory.warnedAt = metrics.events
-            events.append(event(.warning, watches[index].name, nil))
+            events.append(event(.warning, watches[index]))
         case .drift:
             guard var alarm = watches[index].detector.lastAlarm else { return }
             if watches[index].detector.kind.input == .success { (alarm.meanBefore, alarm.meanAfter) = (1 - alarm.meanBefore, 1 - alarm.meanAfter) }
-            var event = event(.drift, watches[index].name, alarm)
+            var event = event(.drift, watches[index], alarm)
             event.isRising = alarm.meanAfter > alarm.meanBefore
             event.actions = onDrift.actions(rising: event.isRising)
             events.append(event)
@@ -133,12 +139,13 @@ struct Monitor {
         }
     }
 
-    private func event(_ kind: DriftEvent.Kind, _ detector: String, _ alarm: DriftEstimate?) -> DriftEvent {
-        let now = metrics.recent.report
+    private func event(_ kind: DriftEvent.Kind, _ watch: Watch, _ alarm: DriftEstimate? = nil) -> DriftEvent {
+        let evidence = watch.detector.evidence
         return DriftEvent(
-            kind: kind, detector: detector, partition: 0, offset: 0, statistic: nil, threshold: nil,
+            kind: kind, detector: watch.name, partition: 0, offset: 0, statistic: evidence?.statistic, threshold: evidence?.threshold,
             errorBefore: alarm?.meanBefore ?? 0, errorAfter: alarm?.meanAfter ?? 0, eventsBefore: alarm?.widthBefore ?? 0,
-            eventsAfter: alarm?.widthAfter ?? 0, before: previous, after: now, reference: reference, features: shifts.features, slices: shifts.slices)
+            eventsAfter: alarm?.widthAfter ?? 0, before: previous, after: metrics.recent.report, reference: reference, features: shifts.features,
+            slices: shifts.slices)
     }
 
     // MARK: Windows
@@ -153,7 +160,7 @@ struct Monitor {
         }
         if let first = found.features.first {
             var shift = event("features")
-            (shift.statistic, shift.threshold) = (first.effect, nil)
+            shift.statistic = first.effect
             (shift.features, shift.slices) = (found.features, shifts.slices)
             events.append(shift)
         }
@@ -183,7 +190,7 @@ struct Monitor {
             watches[index].memory.driftAt = nil
             watches[index].memory.lossBefore = nil
             watches[index].memory.lossWorst = nil
-            var event = event(.recovery, watches[index].name, nil)
+            var event = event(.recovery, watches[index])
             (event.statistic, event.threshold) = (now, before + 0.1 * (worst - before))
             event.eventsAfter = Int(metrics.events - driftAt)
             event.actions = onDrift.actions(rising: false).filter { $0 == "notify" }

@@ -26,7 +26,6 @@ struct ShiftWatch {
     private var sliceMetrics: SliceMetrics?
     private let fields: [String]
     private let sliceFields: [String]
-    private let isPinned: Bool
     private let threshold: Double
     /// What was said to differ, and still does.
     private var told = Told()
@@ -53,7 +52,6 @@ struct ShiftWatch {
         let observed = definition.plan.observedFields
         fields = observed.map(\.name) + [Self.prediction, "<label>"]
         sliceFields = definition.monitor.slices
-        isPinned = definition.monitor.reference != .served
         threshold = definition.monitor.falseAlarmsAWindow ?? Self.falseAlarmsAWindow
         if definition.monitor.distributions {
             let label: DistributionKind = task == .regression ? .number : .category
@@ -64,12 +62,38 @@ struct ShiftWatch {
 
     /// A version that is served has learned what came so far.
     mutating func referenceHasMoved() {
-        guard told.wantsReference, !isPinned else { return }
+        guard told.wantsReference else { return }
         told.wantsReference = false
         told.referenceLoss = told.latestLoss
         if let latest = distributions?.latest { distributions?.setReference(latest) }
         sliceMetrics?.referToLatest()
         (told.fields, told.slices) = ([], [])
+    }
+
+    /// What another watch of the same fields can refer to: this one, but for the window that fills; nil before a window was whole.
+    func windows() throws -> [UInt8]? {
+        guard distributions?.latest != nil || told.latestLoss != nil && sliceMetrics != nil else { return nil }
+        var writer = ByteWriter()
+        writer.append(names)
+        try encode(into: &writer)
+        return writer.bytes
+    }
+
+    /// What fields and slices are called, by which windows of others are told.
+    private var names: String { (fields + ["<slices>"] + sliceFields).joined(separator: "\u{0}") }
+
+    /// From now on windows are compared with the newest of these, which another watch gave. Throws if it was one of other fields.
+    mutating func refer(to windows: [UInt8]) throws {
+        var other = self
+        try windows.withUnsafeBytes { bytes in
+            var reader = ByteReader(bytes)
+            guard try reader.string() == names else { throw FormatError("windows of other fields or slices than this pipeline's") }
+            try other.restore(from: &reader)
+            try reader.expectEnd()
+        }
+        if distributions != nil, let latest = other.distributions?.latest { distributions?.setReference(latest) }
+        if let slices = other.sliceMetrics { sliceMetrics?.refer(to: slices) }
+        told = Told(referenceLoss: other.told.latestLoss)
     }
 
     /// Takes in one scored event.

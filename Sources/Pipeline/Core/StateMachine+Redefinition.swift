@@ -47,7 +47,7 @@ extension StateMachine {
         if definition.monitor.keepsState(as: next.monitor) {
             try Self.carry({ try monitor.encode(into: &$0) }, { try machine.monitor.restore(from: &$0, format: Self.format) })
         } else if let reference = monitor.reference {
-            machine.monitor.apply(reference)
+            try machine.monitor.apply(reference)
         }
         if let now = next.source.deduplicate, definition.source.deduplicate?.field == now.field {
             machine.deduplicator = deduplicator?.limited(to: now.last)

@@ -216,8 +216,8 @@ public final class StateMachine {
                 guard positions[start.partition] == nil else { throw OrderError("partition \(start.partition) was started twice") }
                 positions[start.partition] = start.offset
             }
-        case .reference(let reference):
-            monitor.apply(reference)
+        case .reference(let reference, let windows):
+            try monitor.apply(reference, windows: windows)
         case .exclude(let exclusion):
             try exclusions.insert(.init(partition: exclusion.partition, first: exclusion.first, next: exclusion.next))
         case .gap(let partition, let first, let next, _):
@@ -239,6 +239,15 @@ public final class StateMachine {
             exclusions = Exclusions()
         }
         pending.append(.command(command))
+    }
+
+    /// The newest windows of fields and slices, for another state to be compared with; nil before the first was whole.
+    package func windows() throws -> [UInt8]? { try monitor.windows() }
+
+    /// Throws if windows that another state gave cannot be this one's reference: they are of other fields or slices.
+    func checkWindows(_ windows: [UInt8]) throws {
+        var copy = monitor
+        try copy.refer(to: windows)
     }
 
     // MARK: Versions

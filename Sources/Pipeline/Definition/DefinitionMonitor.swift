@@ -25,6 +25,9 @@ extension PipelineDefinition.Monitor {
         window == next.window && detectors == next.detectors && distributions == next.distributions && slices == next.slices
     }
 
+    /// Whether the values of fields, or the errors in slices, are compared window by window.
+    var comparesWindows: Bool { distributions || !slices.isEmpty }
+
     /// The probability that the comparison of a window with its reference alarms by chance; nil without a budget.
     var falseAlarmsAWindow: Double? { falseAlarms.map { min(Double(window) / $0.runLength, 0.05) } }
 }

@@ -36,8 +36,8 @@ public enum Command: Sendable, Equatable, Codable {
     case define(learningHash: String)
     /// Partitions are read from these offsets on.
     case start(partitions: [PartitionStart])
-    /// The monitor compares with these figures from now on.
-    case reference(Reference)
+    /// The monitor compares with these figures from now on; and with these windows of the same version (`StateMachine.windows`), where it is pinned.
+    case reference(Reference, windows: [UInt8]? = nil)
     /// These offsets are not learned, wherever in the order they come.
     case exclude(Exclusion)
     /// The broker no longer has offsets `first..<next`, none of which was read: the partition goes on behind them.
@@ -51,7 +51,7 @@ public enum Command: Sendable, Equatable, Codable {
 /// One flat object, `kind` first among its keys: the form of the stored order and of `--json`.
 extension Command {
     private enum CodingKeys: String, CodingKey {
-        case kind, partitions, version, window, partition, first, next, by, reason
+        case kind, partitions, version, window, windows, partition, first, next, by, reason
         case learningHash = "learning_hash"
     }
 
@@ -68,6 +68,12 @@ extension Command {
         }
     }
 
+    /// Without what no person reads.
+    var readable: Command {
+        guard case .reference(let reference, _) = self else { return self }
+        return .reference(reference)
+    }
+
     public func encode(to encoder: any Encoder) throws {
         var container = encoder.container(keyedBy: CodingKeys.self)
         try container.encode(kind, forKey: .kind)
@@ -76,9 +82,10 @@ extension Command {
             try container.encode(learningHash, forKey: .learningHash)
         case .start(let partitions):
             try container.encode(partitions, forKey: .partitions)
-        case .reference(let reference):
+        case .reference(let reference, let windows):
             try container.encode(reference.version, forKey: .version)
             try container.encode(reference.window, forKey: .window)
+            try container.encodeIfPresent(windows.map { Data($0) }, forKey: .windows)
         case .exclude(let exclusion):
             try exclusion.encode(to: encoder)
         case .gap(let partition, let first, let next, let reason):
@@ -103,7 +110,8 @@ extension Command {
             self = .reference(
                 Reference(
                     version: try container.decode(UInt64.self, forKey: .version),
-                    window: try container.decode(MetricReport.self, forKey: .window)))
+                    window: try container.decode(MetricReport.self, forKey: .window)),
+                windows: try container.decodeIfPresent(Data.self, forKey: .windows).map { [UInt8]($0) })
         case "exclude":
             self = .exclude(try Exclusion(from: decoder))
         case "gap":

@@ -216,7 +216,25 @@ final class Beginning {
                 throw StoreError(
                     .missing, "monitor.reference names version \(pinned) of \(definition.name), which has no recorded window of metrics")
             }
-            try machine.apply(.reference(Reference(version: UInt64(pinned), window: window)))
+            try machine.apply(.reference(Reference(version: UInt64(pinned), window: window), windows: try windows(of: UInt64(pinned))))
+        }
+    }
+
+    /// The windows of fields and slices that a version had; nil, and a line in the log, where they cannot be had any more.
+    private func windows(of version: UInt64) throws -> [UInt8]? {
+        guard run.definition.monitor.comparesWindows else { return nil }
+        let other = try Self.ingest(run, "-reference")
+        defer { other.close() }
+        do {
+            let pinned = try replay(other).run(to: version, snapshotLimit: version).machine
+            guard let windows = try pinned.windows() else { throw OrderError("it is older than the first whole window") }
+            // Shown here, and not where the order is replayed.
+            try machine.checkWindows(windows)
+            run.logger.notice("monitor.reference: fields and slices are compared with the windows that version \(version) had")
+            return windows
+        } catch where !run.isEnding && Self.isRefusal(error) {
+            run.logger.warning("monitor.reference: fields and slices are not compared with version \(version), but with the window that is their reference now: \(error)")
+            return nil
         }
     }
 

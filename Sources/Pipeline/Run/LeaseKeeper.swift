@@ -7,7 +7,7 @@ final class LeaseKeeper: Sendable {
     private let stopped = ManagedAtomic<Bool>(false)
     private let worker: Worker
 
-    init(_ lease: Lease, definition: PipelineDefinition, logger: Logger, onLoss: @escaping @Sendable (any Error) -> Void) {
+    init(_ lease: Lease, definition: PipelineDefinition, logger: Logger, lag: @escaping @Sendable () -> Int64, onLoss: @escaping @Sendable (any Error) -> Void) {
         let stopped = stopped
         let box = handOver(lease)
         worker = Worker("freshet lease") {
@@ -20,9 +20,9 @@ final class LeaseKeeper: Sendable {
                 do {
                     if lease.isBroken {
                         lease = try lease.moved(
-                            to: Store(url: try definition.postgresURL(), pipeline: definition.name, purpose: "lease", timeout: .seconds(2)))
+                            to: Store(url: try definition.postgresURL(), pipeline: definition.name, purpose: "lease", timeout: .seconds(2)), lag: lag())
                     } else {
-                        try lease.renew()
+                        try lease.renew(lag: lag())
                     }
                     renewed = .now
                     isAway = false

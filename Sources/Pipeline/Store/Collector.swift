@@ -72,7 +72,9 @@ extension Store {
                                 SELECT p.version FROM freshet.publications p WHERE p.pipeline = $1 AND p.publication IN (
                                     (SELECT max(publication) FROM freshet.publications WHERE pipeline = $1),
                                     (SELECT max(publication) FROM freshet.publications WHERE pipeline = $1 AND kind = 'image')))
-                        RETURNING v.version
+                        RETURNING v.version, v.lineage, v.created_at, v.learned, v.refused, coalesce(v.logloss, v.loss) AS loss, v.auc, v.accuracy, v.calibration_error
+                    ), rolled AS (
+                        \(Self.rollUp)
                     )
                     SELECT (SELECT count(*) FROM oldest) AS seen, (SELECT max(version) FROM oldest) AS reached, count(*) AS deleted,
                         max(version) AS last FROM gone
@@ -91,6 +93,25 @@ extension Store {
             if deleted.deleted == 0 || deleted.seen < Int64(Self.collectedRowsMaximum) { break }
         }
         return collected
+    }
+
+    /// Of the versions in `gone`; what of an hour went before is taken into account. A figure that some do not have is the mean of the others.
+    private static var rollUp: String {
+        let means = ["loss", "auc", "accuracy", "calibration_error"]
+        return """
+            INSERT INTO freshet.collected_hours AS h (pipeline, hour, lineage, first_version, last_version, versions, learned, refused, drift_events,
+                \(means.joined(separator: ", ")), loss_least, loss_greatest)
+            SELECT $1, date_trunc('hour', created_at, 'UTC'), lineage, min(version), max(version), count(*), sum(learned), sum(refused),
+                sum((SELECT count(*) FROM freshet.drift_events e WHERE e.pipeline = $1 AND e.version = gone.version AND e.kind = 'drift')),
+                \(means.map { "avg(\($0))" }.joined(separator: ", ")), min(loss), max(loss)
+            FROM gone GROUP BY 2, 3
+            ON CONFLICT (pipeline, hour, lineage) DO UPDATE SET
+                first_version = least(h.first_version, excluded.first_version), last_version = greatest(h.last_version, excluded.last_version),
+                versions = h.versions + excluded.versions, learned = h.learned + excluded.learned, refused = h.refused + excluded.refused,
+                drift_events = h.drift_events + excluded.drift_events,
+                \(means.map { "\($0) = coalesce((h.\($0) * h.versions + excluded.\($0) * excluded.versions) / (h.versions + excluded.versions), h.\($0), excluded.\($0))" }.joined(separator: ", ")),
+                loss_least = least(h.loss_least, excluded.loss_least), loss_greatest = greatest(h.loss_greatest, excluded.loss_greatest)
+            """
     }
 
     /// The newest version that was collected; 0 if none was. Some before it may be there still, because something needs them.

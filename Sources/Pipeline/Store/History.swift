@@ -209,7 +209,7 @@ extension Store {
             },
             commands: entries.compactMap { entry in
                 guard case .command(let command) = entry else { return nil }
-                return command
+                return command.readable
             },
             drift: try drift(limit: 100, versions: Int64(clamping: version)...Int64(clamping: version)), decisions: try decisions(version: version))
     }

@@ -20,6 +20,8 @@ public struct PipelineState: Sendable, Codable {
     public var learnedTotal: Int
     /// How old the newest recorded event is, by its Kafka timestamp and the database's clock.
     public var freshnessMilliseconds: Double?
+    /// Events that the broker has and the learner has not, as it said when it last renewed its lease, seconds ago; absent where nobody learns.
+    public var lagEvents: Int64?
     public var newest: VersionSummary?
     /// `newest`, `held` or `pinned`: what operators ordered.
     public var publishing: String
@@ -56,6 +58,7 @@ public struct PipelineState: Sendable, Codable {
         case oldestVersion = "oldest_version"
         case learnedTotal = "learned_total"
         case freshnessMilliseconds = "freshness_ms"
+        case lagEvents = "lag_events"
         case pinnedVersion = "pinned_version"
         case gateHolding = "gate_holding"
         case publishedVersion = "published_version"
@@ -101,6 +104,7 @@ extension Store {
         let row = try connection.query(
             """
             SELECT \(Self.time("created_at")) AS created_at, holder, coalesce(lease_expires_at > clock_timestamp(), false) AS learning, collected_version,
+                CASE WHEN lease_expires_at > clock_timestamp() THEN lag_events END AS lag_events,
                 (SELECT coalesce(min(version), 0) FROM freshet.versions v WHERE v.pipeline = $1) AS oldest,
                 (SELECT extract(epoch FROM clock_timestamp()) * 1000 - newest_event_ms FROM freshet.versions v
                     WHERE v.pipeline = $1 ORDER BY version DESC LIMIT 1)::double precision AS freshness,
@@ -125,7 +129,7 @@ extension Store {
             learning: try row?.bool("learning") ?? false, newestVersion: newest?.version ?? 0, oldestVersion: UInt64(try row?.int("oldest") ?? 0),
             lineage: newest?.lineage, learnedTotal: newest?.metrics.total?.events ?? 0,
             // Without a timestamp the newest event is as old as the epoch.
-            freshnessMilliseconds: try newest == nil || newestEventMilliseconds() == 0 ? nil : row?.optionalDouble("freshness"), newest: newest,
+            freshnessMilliseconds: try newest == nil || newestEventMilliseconds() == 0 ? nil : row?.optionalDouble("freshness"), lagEvents: try row?.optionalInt("lag_events"), newest: newest,
             publishing: publishing, pinnedVersion: pinned, gateHolding: try isHolding(), publishedVersion: try published.map { UInt64(try $0.int("version")) },
             publication: try published?.int("publication"), publishedAt: try published?.string("sent_at"),
             collectedVersion: UInt64(try row?.int("collected_version") ?? 0), newestDrift: try drift(limit: 1).first.map { DriftCursor($0).description },

@@ -154,7 +154,7 @@ public final class Store {
                     guard case .command(let command) = entry else { continue }
                     _ = try connection.execute(
                         "INSERT INTO freshet.commands (pipeline, version, ordinal, kind, command) VALUES ($1, $2, $3, $4, $5)",
-                        [.text(pipeline), version, .int(Int64(ordinal)), .text(command.kind), .json(try Self.json(command))],
+                        [.text(pipeline), version, .int(Int64(ordinal)), .text(command.kind), .json(try Self.json(command.readable))],
                         timeout: Self.timeout)
                 }
                 for event in sealed.driftEvents { try insert(event, of: sealed) }

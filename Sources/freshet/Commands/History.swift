@@ -21,11 +21,18 @@ struct LogCommand: ParsableCommand {
     @Option(name: .shortAndLong, help: "How many versions.") var limit = 20
     @Option(help: "Only versions before this one.") var before: UInt64?
     @OptionGroup var times: TimeOptions
+    @Flag(help: "Draw the loss and the AUC over all versions of the time asked for, with drifts marked.") var plot = false
     @OptionGroup var output: OutputOptions
 
     private struct Result: Encodable { var versions: [VersionSummary], collected_version: UInt64 }
+    private struct Points: Encodable { var points: [FigurePoint] }
+
+    func validate() throws {
+        if plot, before != nil { throw ValidationError("--plot draws all versions of a time: use --since and --until, not --before") }
+    }
 
     func run() throws {
+        if plot { return try draw() }
         let (versions, collected) = try history.withStore { (try $0.log(limit: limit, before: before, since: times.since, until: times.until), try $0.collectedVersion()) }
         if output.json { return try Output.json(Result(versions: versions, collected_version: collected)) }
         if versions.count < limit, collected > 0, times.until == nil { Output.note("versions up to \(collected) were collected, as the pipeline's `keep` says") }
@@ -54,6 +61,19 @@ struct LogCommand: ParsableCommand {
         if losses.count > 1, let least = losses.min(), let greatest = losses.max() {
             Output.line("\n\(isLogarithmic ? "logloss" : "loss"), oldest to newest, \(Format.fixed(least, 4)) to \(Format.fixed(greatest, 4)): \(Sparkline.text(losses))")
         }
+    }
+
+    private func draw() throws {
+        let points = try history.withStore { try $0.figures(since: times.since, until: times.until, points: Plot.pointsMaximum) }
+        if output.json { return try Output.json(Points(points: points)) }
+        guard points.count > 1, let first = points.first, let last = points.last else { return Output.line("too few versions to draw") }
+        let drifts = Set(points.indices.filter { points[$0].drift > 0 })
+        Output.line("versions \(first.version) to \(last.version), recorded \(first.createdAt) to \(last.createdAt)")
+        for (name, figure) in [("logloss", { $0.logloss }), ("loss", { $0.loss }), ("AUC", { $0.auc })] as [(String, (FigurePoint) -> Double?)] {
+            let curve = Plot(values: points.map(figure), marks: drifts).text
+            if !curve.isEmpty { Output.line("\n\(name) of the window\n\(curve)") }
+        }
+        if !drifts.isEmpty { Output.line("\n▲ drift events") }
     }
 }
 
@@ -151,11 +171,12 @@ struct DriftCommand: ParsableCommand {
         if output.json { return try Output.json(Result(drift: events)) }
         guard !events.isEmpty else { return Output.line("no drift events") }
         var table = TextTable(
-            ["recorded", "", "detector", "partition", "offset", "version", "error before", "after", "loss before", "after", "moved most", "done"],
-            rightAligned: Set(3...9))
+            ["recorded", "", "detector", "partition", "offset", "version", "statistic", "threshold", "error before", "after", "loss before", "after", "moved most", "done"],
+            rightAligned: Set(3...11))
         for event in events {
             table.add([
                 event.recordedAt, event.kind.rawValue, event.detector, String(event.partition), String(event.offset), String(event.version),
+                Format.fixed(event.statistic, 4), Format.fixed(event.threshold, 4),
                 Format.fixed(event.kind.hasErrors ? event.errorBefore : nil, 4), Format.fixed(event.kind.hasErrors ? event.errorAfter : nil, 4),
                 Format.fixed(event.before?.objective, 4),
                 Format.fixed(event.after?.objective, 4),
@@ -170,7 +191,7 @@ func describe(_ command: Command) -> String {
     switch command {
     case .define(let learningHash): "define \(learningHash.prefix(12))"
     case .start(let partitions): "start " + partitions.map { "partition \($0.partition) at offset \($0.offset)" }.joined(separator: ", ")
-    case .reference(let reference): "compare with version \(reference.version)"
+    case .reference(let reference, _): "compare with version \(reference.version)"
     case .exclude(let exclusion):
         "exclude partition \(exclusion.partition), offsets \(exclusion.first)..<\(exclusion.next), by \(exclusion.by): \(exclusion.reason.visible())"
     case .gap(let partition, let first, let next, let reason): "gap in partition \(partition), offsets \(first)..<\(next): \(reason)"

@@ -74,6 +74,7 @@ function drawLive() {
   tile("loss", plottedNames[loss], fixed(lossValue), against(loss, lossValue), history.loss);
   tile("quality", metricNames[quality], fixed(qualityValue), against(quality, qualityValue), history.quality);
   drawAge();
+  tile("lag", "Lag", count(state.lag_events), state.learning ? "events that are not learned yet" : "known while a learner runs");
   tile("version", "Version", count(state.newest_version), `lineage ${state.lineage ?? none}, ${count(counts.drift_events)} drift ${counts.drift_events === 1 ? "event" : "events"}`);
   tile("published", "Published version", count(state.published_version), state.nodes?.length ? `${serving} of ${state.nodes.length} nodes serve what they were sent` : "no nodes");
   $("summary").replaceChildren(...[

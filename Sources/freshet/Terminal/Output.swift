@@ -53,7 +53,7 @@ struct TextTable {
 }
 
 extension String {
-    fileprivate var trimmedEnd: String { String(prefix(upTo: lastIndex { $0 != " " }.map { index(after: $0) } ?? startIndex)) }
+    var trimmedEnd: String { String(prefix(upTo: lastIndex { $0 != " " }.map { index(after: $0) } ?? startIndex)) }
 }
 
 /// Numbers as people read them.
