@@ -1,13 +1,21 @@
 // The thread sanitizer follows POSIX's threads and locks and does not know C11's, which librdkafka uses: our code dies in a thread that it has never heard
 // of. Built into what `make sanitize` runs, these stand before the C library's, whose types are POSIX's own (glibc 2.28 and later).
 
+//
+// Swift's Mutex is an atomic number, which the sanitizer sees, until two threads want it at once: then the kernel passes it on, unseen. The two functions of
+// its library that ask the kernel are wrapped, to say so. `self` is where Swift's calling convention has it, the context register.
+
+#define _GNU_SOURCE
 #include "CThreads.h"
 
+#include <dlfcn.h>
 #include <errno.h>
 #include <pthread.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <threads.h>
+
+#include <sanitizer/tsan_interface.h>
 
 _Static_assert(sizeof(mtx_t) >= sizeof(pthread_mutex_t) && sizeof(cnd_t) >= sizeof(pthread_cond_t), "one type does for both");
 
@@ -69,3 +77,30 @@ int cnd_timedwait(cnd_t *condition, mtx_t *mutex, const struct timespec *until) 
     return result(pthread_cond_timedwait((pthread_cond_t *)condition, (pthread_mutex_t *)mutex, until));
 }
 void cnd_destroy(cnd_t *condition) { pthread_cond_destroy((pthread_cond_t *)condition); }
+
+#define LOCK_SLOW "$s15Synchronization12_MutexHandleV9_lockSlowyys6UInt32VF"
+#define UNLOCK_SLOW "$s15Synchronization12_MutexHandleV11_unlockSlowyyF"
+
+typedef __attribute__((swiftcall)) void lock_slow(uint32_t thread, __attribute__((swift_context)) void *mutex);
+typedef __attribute__((swiftcall)) void unlock_slow(__attribute__((swift_context)) void *mutex);
+
+static lock_slow *original_lock;
+static unlock_slow *original_unlock;
+
+__attribute__((constructor)) static void find_originals(void) {
+    original_lock = (lock_slow *)dlsym(RTLD_NEXT, LOCK_SLOW);
+    original_unlock = (unlock_slow *)dlsym(RTLD_NEXT, UNLOCK_SLOW);
+    if (original_lock == NULL || original_unlock == NULL) abort();
+}
+
+lock_slow tsan_lock_slow __asm__(LOCK_SLOW);
+__attribute__((swiftcall)) void tsan_lock_slow(uint32_t thread, __attribute__((swift_context)) void *mutex) {
+    original_lock(thread, mutex);
+    __tsan_acquire(mutex);
+}
+
+unlock_slow tsan_unlock_slow __asm__(UNLOCK_SLOW);
+__attribute__((swiftcall)) void tsan_unlock_slow(__attribute__((swift_context)) void *mutex) {
+    __tsan_release(mutex);
+    original_unlock(mutex);
+}
