@@ -144,7 +144,7 @@ struct Monitor {
     // MARK: Windows
 
     private mutating func findShifts(_ before: MetricReport?, _ events: inout [DriftEvent]) {
-        let found = shifts.close(loss: previous?.objective ?? 0)
+        let found = shifts.close()
         func event(_ detector: String) -> DriftEvent {
             DriftEvent(
                 detector: detector, partition: 0, offset: 0, errorBefore: before?.objective ?? 0, errorAfter: previous?.objective ?? 0,
