@@ -1,7 +1,7 @@
 // A window's sampled values, by field and in order: from two of them every comparison of distributions follows in one walk.
 //
-// A value is a key of 32 bits whose order is the order of the values: a number's Float with the sign turned, a category's hash as it is. All fields are
-// sorted together, by a radix sort of field and key, which takes the same time whatever the values are.
+// A value is a key of 32 bits whose order is the order of the values: a number's Float with the sign turned, a category's hash as it is. Each field is sorted
+// by itself, so that its keys stay in the nearest cache, and by their bytes, which takes the same time whatever the values are.
 
 /// What the values of a field are.
 public enum DistributionKind: UInt8, Sendable {
@@ -51,44 +51,58 @@ public struct DistributionSample: Sendable, Equatable {
     static func number(_ key: UInt32) -> Float { Float(bitPattern: key ^ (UInt32(bitPattern: ~Int32(bitPattern: key) &>> 31) | 0x8000_0000)) }
 
     private static func sorted(_ words: [UInt64], _ kinds: [DistributionKind]) -> (keys: [UInt32], ends: [Int]) {
-        let numbers = (0..<256).map { $0 < kinds.count && kinds[$0] == .number }
-        var from = words.map { word in
-            let key = UInt32(truncatingIfNeeded: word)
-            return numbers[Int(word &>> 32) & 255] ? word & ~0xffff_ffff | UInt64(ordered(key)) : word
+        // Where each field's next key goes; at the end, where its keys end.
+        var ends = Array(repeating: 0, count: kinds.count)
+        for word in words { ends[Int(word &>> 32)] &+= 1 }
+        var (start, most) = (0, 0)
+        for field in ends.indices {
+            most = max(most, ends[field])
+            (ends[field], start) = (start, start + ends[field])
         }
-        var to = from
-        // Four digits of ten bits: 32 of the key, 8 of the field. What is counted does not depend on the order, so all four are counted at once.
-        withUnsafeTemporaryAllocation(of: Int32.self, capacity: 4 * 1024) { places in
-            places.initialize(repeating: 0)
-            for word in from {
-                for digit in 0..<4 { places[digit &* 1024 &+ Int(word &>> UInt64(digit &* 10)) & 1023] &+= 1 }
+        let numbers = kinds.map { $0 == .number }
+        let keys = [UInt32](unsafeUninitializedCapacity: words.count) { keys, count in
+            for word in words {
+                let (field, key) = (Int(word &>> 32), UInt32(truncatingIfNeeded: word))
+                keys[ends[field]] = numbers[field] ? ordered(key) : key
+                ends[field] &+= 1
             }
-            for digit in 0..<4 {
+            count = words.count
+            withUnsafeTemporaryAllocation(of: UInt32.self, capacity: most) { spare in
+                var start = 0
+                for end in ends {
+                    sort(UnsafeMutableBufferPointer(rebasing: keys[start..<end]), spare)
+                    start = end
+                }
+            }
+        }
+        return (keys, ends)
+    }
+
+    /// A radix sort by bytes.
+    ///
+    /// - Parameter spare: room for as many.
+    private static func sort(_ keys: UnsafeMutableBufferPointer<UInt32>, _ spare: UnsafeMutableBufferPointer<UInt32>) {
+        guard keys.count > 1, var from = keys.baseAddress, var to = spare.baseAddress else { return }
+        withUnsafeTemporaryAllocation(of: Int32.self, capacity: 4 * 256) { places in
+            places.initialize(repeating: 0)
+            guard let places = places.baseAddress else { return }
+            // How often a byte is there does not depend on the order, so all four are counted at once.
+            for key in keys {
+                for byte in 0..<4 { places[byte &* 256 &+ Int(key &>> UInt32(byte &* 8)) & 255] &+= 1 }
+            }
+            // An even number of times from one to the other, so they end where they were.
+            for byte in 0..<4 {
+                let places = places + byte * 256
                 var start: Int32 = 0
-                for place in digit * 1024..<digit * 1024 + 1024 { (places[place], start) = (start, start &+ places[place]) }
-                from.withUnsafeBufferPointer { from in
-                    to.withUnsafeMutableBufferPointer { to in
-                        for word in from {
-                            let place = digit &* 1024 &+ Int(word &>> UInt64(digit &* 10)) & 1023
-                            to[Int(places[place])] = word
-                            places[place] &+= 1
-                        }
-                    }
+                for place in 0..<256 { (places[place], start) = (start, start &+ places[place]) }
+                for index in 0..<keys.count {
+                    let key = from[index]
+                    let place = Int(key &>> UInt32(byte &* 8)) & 255
+                    to[Int(places[place])] = key
+                    places[place] &+= 1
                 }
                 swap(&from, &to)
             }
         }
-        var ends: [Int] = []
-        var end = 0
-        for field in kinds.indices {
-            // A field's words begin where those of the fields before end.
-            var high = from.count
-            while end < high {
-                let middle = (end + high) / 2
-                if from[middle] &>> 32 & 255 <= field { end = middle + 1 } else { high = middle }
-            }
-            ends.append(end)
-        }
-        return (from[..<end].map { UInt32(truncatingIfNeeded: $0) }, ends)
     }
 }

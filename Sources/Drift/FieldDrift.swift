@@ -191,20 +191,49 @@ struct FieldComparison {
         var all: Int { before + after }
     }
 
+    /// Equal keys, which lie behind each other.
+    private struct Run {
+        var key: UInt64
+        /// The index behind the last of them.
+        var end: Int
+    }
+
+    /// Gives the runs of equal keys, between one that ends where they begin and one of a key that is larger than all.
+    private static func withRuns(_ keys: UnsafeBufferPointer<UInt32>, _ body: (UnsafeMutableBufferPointer<Run>) -> Void) {
+        withUnsafeTemporaryAllocation(of: Run.self, capacity: keys.count + 2) { runs in
+            runs.initialize(repeating: Run(key: .max, end: 0))
+            var run = 1
+            for index in keys.indices {
+                // As long as a run goes on, its next key takes its place.
+                runs[run] = Run(key: UInt64(keys[index]), end: index &+ 1)
+                run &+= index &+ 1 == keys.count || keys[index &+ 1] != keys[index] ? 1 : 0
+            }
+            runs[run] = Run(key: .max, end: keys.count)
+            body(runs)
+        }
+    }
+
     private mutating func categories(_ first: UnsafeBufferPointer<UInt32>, _ second: UnsafeBufferPointer<UInt32>) -> (FieldDrift.Values, [Double]) {
         var frequent: [Value] = []
         var (once, twice, unseen) = (0, 0, 0)
-        var (i, j) = (0, 0)
-        while i < first.count || j < second.count {
-            let key = min(i < first.count ? first[i] : .max, j < second.count ? second[j] : .max)
-            let (startFirst, startSecond) = (i, j)
-            while i < first.count, first[i] == key { i += 1 }
-            while j < second.count, second[j] == key { j += 1 }
-            let value = Value(key: key, before: i - startFirst, after: j - startSecond)
-            if value.before == 0 { unseen += value.after }
-            once += value.before == 1 ? 1 : 0
-            twice += value.before == 2 ? 1 : 0
-            if value.all >= Self.binMinimum { frequent.append(value) }
+        // Without a branch on which of the two has a value, which cannot be foreseen where most values are rare.
+        Self.withRuns(first) { first in
+            Self.withRuns(second) { second in
+                var (i, j) = (1, 1)
+                while min(first[i].key, second[j].key) < .max {
+                    let key = min(first[i].key, second[j].key)
+                    let (inFirst, inSecond) = (first[i].key == key, second[j].key == key)
+                    let value = Value(
+                        key: UInt32(truncatingIfNeeded: key), before: inFirst ? first[i].end &- first[i &- 1].end : 0,
+                        after: inSecond ? second[j].end &- second[j &- 1].end : 0)
+                    i &+= inFirst ? 1 : 0
+                    j &+= inSecond ? 1 : 0
+                    unseen &+= value.before == 0 ? value.after : 0
+                    once &+= value.before == 1 ? 1 : 0
+                    twice &+= value.before == 2 ? 1 : 0
+                    if value.all >= Self.binMinimum { frequent.append(value) }
+                }
+            }
         }
         let moved = frequent.map { FieldDrift.Moved(key: $0.key, before: Double($0.before) / eventsBefore, after: Double($0.after) / eventsAfter) }
         let most = Self.largest(Self.movedMaximum, moved.filter { $0.before != $0.after }) { ($0.before - $0.after).magnitude }

@@ -5,9 +5,10 @@ extension SliceMetrics {
     public var state: [UInt8] {
         var state = WordWriter()
         state.append(UInt32(fields.count))
-        for field in fields {
+        for (index, field) in fields.enumerated() {
             state.append(UInt32(field.rows.count))
-            for row in field.rows {
+            for (place, row) in field.rows.enumerated() {
+                let current = current[Self.row(index, place < field.hashes.count ? place : Self.valuesMaximum)]
                 state.append(row.hash)
                 state.append(row.text == nil ? UInt32(0) : 1)
                 if let text = row.text {
@@ -15,8 +16,8 @@ extension SliceMetrics {
                     for byte in text.utf8 { state.append(UInt32(byte)) }
                 }
                 state.append(row.reference == nil ? UInt32(0) : 1)
-                for sums in [row.current, row.previous, row.reference].compactMap({ $0 }) {
-                    for number in [sums.count, sums.loss, sums.error, sums.errorSquares, sums.prediction, sums.label] { state.append(number) }
+                for sums in [current, row.previous, row.reference].compactMap({ $0 }) {
+                    for number in [sums.error.count, sums.loss, sums.error.sum, sums.error.squares, sums.prediction, sums.label] { state.append(number) }
                 }
             }
             state.append(UInt32(field.candidates.count))
@@ -34,16 +35,27 @@ extension SliceMetrics {
         try self.init(fields: count)
         var reader = WordReader(state, of: Self.name)
         guard try reader.count("fields") == count else { throw reader.unusable("it is of other fields") }
-        for index in fields.indices { fields[index] = try Self.field(&reader) }
+        for index in fields.indices {
+            let (field, sums) = try Self.field(&reader)
+            fields[index] = field
+            for (place, sum) in sums.dropLast().enumerated() { current[Self.row(index, place)] = sum }
+            current[Self.row(index, Self.valuesMaximum)] = sums.last ?? Sums()
+        }
         try reader.finish()
+        setKnown()
     }
 
-    private static func field(_ reader: inout WordReader) throws(DriftError) -> Field {
+    private static func field(_ reader: inout WordReader) throws(DriftError) -> (Field, [Sums]) {
         let count = try reader.count("rows", maximum: valuesMaximum + 1)
         guard count > 0 else { throw reader.unusable("a field has no rows") }
         var field = Field()
         field.rows = []
-        for _ in 0..<count { field.rows.append(try row(&reader)) }
+        var current: [Sums] = []
+        for _ in 0..<count {
+            let (row, sums) = try row(&reader)
+            field.rows.append(row)
+            current.append(sums)
+        }
         field.hashes = field.rows.dropLast().map(\.hash)
         guard Set(field.hashes).count == field.hashes.count else { throw reader.unusable("a value has two rows") }
         for _ in 0..<(try reader.count("candidates", maximum: candidatesMaximum)) {
@@ -52,10 +64,10 @@ extension SliceMetrics {
             guard excess <= count, count < 1 << 50 else { throw reader.unusable("a candidate's count is none") }
             field.candidates.append(.init(hash: hash, count: Int(count), excess: Int(excess)))
         }
-        return field
+        return (field, current)
     }
 
-    private static func row(_ reader: inout WordReader) throws(DriftError) -> Row {
+    private static func row(_ reader: inout WordReader) throws(DriftError) -> (Row, current: Sums) {
         var row = Row()
         row.hash = try reader.double("a value")
         if try reader.count("whether a text follows", maximum: 1) == 1 {
@@ -66,19 +78,20 @@ extension SliceMetrics {
             row.text = String(decoding: text, as: UTF8.self)
         }
         let refers = try reader.count("whether a reference follows", maximum: 1) == 1
-        row.current = try sums(&reader)
+        let current = try sums(&reader)
         row.previous = try sums(&reader)
         if refers { row.reference = try sums(&reader) }
-        return row
+        return (row, current)
     }
 
     private static func sums(_ reader: inout WordReader) throws(DriftError) -> Sums {
         var sums = Sums()
-        sums.count = try reader.number("a count")
-        guard sums.count >= 0, sums.count < 0x1p50, sums.count == sums.count.rounded() else { throw reader.unusable("a count is \(sums.count)") }
+        let count = try reader.number("a count")
+        guard count >= 0, count < 0x1p50, count == count.rounded() else { throw reader.unusable("a count is \(count)") }
+        sums.error.count = count
         sums.loss = try reader.number("a loss")
-        sums.error = try reader.number("an error")
-        sums.errorSquares = try reader.number("a square")
+        sums.error.sum = try reader.number("an error")
+        sums.error.squares = try reader.number("a square")
         sums.prediction = try reader.number("a prediction")
         sums.label = try reader.number("a label")
         return sums

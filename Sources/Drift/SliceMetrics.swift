@@ -6,6 +6,8 @@
 // - which values are frequent enough is counted beside them in `candidatesMaximum` counters (Space-Saving: Metwally, Agrawal and El Abbadi, "Efficient
 //   computation of frequent and top-k elements in data streams", ICDT 2005), and changes only between windows;
 // - what it says depends on what was added and on nothing else, and `state` is the whole of it.
+//
+// An event's way is short: of a value that has a row and a text, one look at `known` says which row, and the sums of all rows that fill lie side by side.
 
 /// Figures of the most frequent values of some fields, window by window, and whether a value's error changed.
 ///
@@ -27,10 +29,8 @@ public struct SliceMetrics: Sendable, Equatable {
 
     /// The sums of one slice in one window.
     struct Sums: Sendable, Equatable {
-        var count = 0.0
+        var error = MeanSums()
         var loss = 0.0
-        var error = 0.0
-        var errorSquares = 0.0
         var prediction = 0.0
         var label = 0.0
     }
@@ -39,7 +39,6 @@ public struct SliceMetrics: Sendable, Equatable {
         var hash: UInt64 = 0
         /// Nil until an event of the value comes with its text.
         var text: String?
-        var current = Sums()
         var previous = Sums()
         var reference: Sums?
     }
@@ -59,7 +58,22 @@ public struct SliceMetrics: Sendable, Equatable {
         var candidates: [Candidate] = []
     }
 
+    /// A value's row, found by the lowest bits of its hash. Of values that share them it is the one that comes first in `hashes`; the others are searched there.
+    struct Known: Sendable, Equatable {
+        static let count = 256
+
+        var hash: UInt64 = 0
+        /// `valuesMaximum` for none.
+        var place = SliceMetrics.valuesMaximum
+    }
+
     var fields: [Field]
+    /// Of the window that fills: a field's rows in the order of its values, and at `valuesMaximum` those of all other values.
+    var current: [Sums]
+    /// `Known.count` for each field, which follow from its rows.
+    private var known: [Known]
+
+    static func row(_ field: Int, _ place: Int) -> Int { field &* (valuesMaximum &+ 1) &+ place }
 
     /// - Parameter fields: how many. Throws `DriftError.invalidParameter` if more than `fieldsMaximum`.
     public init(fields: Int) throws(DriftError) {
@@ -67,6 +81,8 @@ public struct SliceMetrics: Sendable, Equatable {
             throw .invalidParameter(detector: Self.name, name: "fields", value: "\(fields)", expected: "from 0 to \(Self.fieldsMaximum)")
         }
         self.fields = Array(repeating: Field(), count: fields)
+        current = Array(repeating: Sums(), count: fields * (Self.valuesMaximum + 1))
+        known = Array(repeating: Known(), count: fields * Known.count)
     }
 
     /// Takes in one event.
@@ -80,15 +96,46 @@ public struct SliceMetrics: Sendable, Equatable {
     ) {
         let largest = Self.largestMagnitude
         guard loss.magnitude <= largest, error.magnitude <= largest, prediction.magnitude <= largest, label.magnitude <= largest else { return }
-        for (index, hash) in values.enumerated() where index < fields.count {
-            fields[index].add(hash, loss, error, prediction, label, text)
+        for index in 0..<min(values.count, fields.count) {
+            let hash = values[index]
+            let entry = known[index &* Known.count &+ Int(truncatingIfNeeded: hash % UInt64(Known.count))]
+            let isKnown = entry.hash == hash && entry.place < Self.valuesMaximum
+            current[Self.row(index, isKnown ? entry.place : search(index, hash, text))].add(loss, error, prediction, label)
+        }
+    }
+
+    @inline(never)
+    private mutating func search(_ field: Int, _ hash: UInt64, _ text: (UInt64) -> String?) -> Int {
+        guard let place = fields[field].place(of: hash, text) else { return Self.valuesMaximum }
+        know(field, place)
+        return place
+    }
+
+    /// A value whose text is still to be learned is not known.
+    private mutating func know(_ field: Int, _ place: Int) {
+        let row = fields[field].rows[place]
+        let index = field * Known.count + Int(row.hash % UInt64(Known.count))
+        if row.hash == 0 || row.text != nil, place < known[index].place { known[index] = Known(hash: row.hash, place: place) }
+    }
+
+    /// Where rows have changed places.
+    mutating func setKnown() {
+        known = Array(repeating: Known(), count: known.count)
+        for field in fields.indices {
+            for place in fields[field].hashes.indices { know(field, place) }
         }
     }
 
     /// Ends the window. Gives the values whose error can be compared with their reference, the least probable first.
     public mutating func close() -> [SliceDrift] {
         var drifts: [SliceDrift] = []
-        for index in fields.indices { fields[index].close(index, &drifts) }
+        for index in fields.indices {
+            let values = fields[index].hashes.count
+            let closed = (0..<values).map { current[Self.row(index, $0)] } + [current[Self.row(index, Self.valuesMaximum)]]
+            fields[index].close(index, closed, &drifts)
+        }
+        current = Array(repeating: Sums(), count: current.count)
+        setKnown()
         return drifts.sorted { ($0.pValue, -$0.statistic.magnitude, $0.field, $0.place) < ($1.pValue, -$1.statistic.magnitude, $1.field, $1.place) }
     }
 
@@ -97,7 +144,7 @@ public struct SliceMetrics: Sendable, Equatable {
         for field in fields.indices {
             for row in fields[field].rows.indices {
                 let latest = fields[field].rows[row].previous
-                fields[field].rows[row].reference = latest.count < Double(Self.eventsMinimum) ? nil : latest
+                fields[field].rows[row].reference = latest.error.count < Double(Self.eventsMinimum) ? nil : latest
             }
         }
     }
@@ -108,18 +155,18 @@ public struct SliceMetrics: Sendable, Equatable {
         precondition(fields.count == other.fields.count, "slices of other fields")
         fields = other.fields
         referToLatest()
-        for field in fields.indices {
-            fields[field].candidates.removeAll()
-            for row in fields[field].rows.indices { fields[field].rows[row].current = Sums() }
-        }
+        for field in fields.indices { fields[field].candidates.removeAll() }
+        current = Array(repeating: Sums(), count: current.count)
+        setKnown()
     }
 
     /// The figures of a field's values, the most frequent first, all others together last.
     public func figures(field: Int) -> [SliceFigures] {
         fields[field].rows.indices.map { place in
             let row = fields[field].rows[place]
+            let current = current[Self.row(field, place < fields[field].hashes.count ? place : Self.valuesMaximum)]
             return SliceFigures(
-                value: fields[field].value(place), window: .init(row.current), previous: .init(row.previous), reference: row.reference.map { .init($0) })
+                value: fields[field].value(place), window: .init(current), previous: .init(row.previous), reference: row.reference.map { .init($0) })
         }
     }
 }
@@ -144,9 +191,9 @@ public struct SliceWindow: Sendable, Equatable {
     public let label: Double
 
     init(_ sums: SliceMetrics.Sums) {
-        let count = max(sums.count, 1)
-        events = Int(sums.count)
-        (loss, error, prediction, label) = (sums.loss / count, sums.error / count, sums.prediction / count, sums.label / count)
+        let count = max(sums.error.count, 1)
+        events = Int(sums.error.count)
+        (loss, error, prediction, label) = (sums.loss / count, sums.error.mean, sums.prediction / count, sums.label / count)
     }
 }
 
@@ -175,21 +222,10 @@ public struct SliceDrift: Sendable, Equatable {
 extension SliceMetrics.Sums {
     @inline(__always)
     fileprivate mutating func add(_ loss: Double, _ error: Double, _ prediction: Double, _ label: Double) {
-        count += 1
+        self.error.add(error)
         self.loss += loss
-        self.error += error
-        errorSquares += error * error
         self.prediction += prediction
         self.label += label
-    }
-
-    /// The variance of the error is taken as of unit range: where errors are large and nearly equal, it is mostly rounding.
-    func statistic(since before: Self) -> Double {
-        let (n, m) = (before.count, count)
-        let spread = before.errorSquares - before.error * before.error / n + errorSquares - error * error / m
-        let variance = max(spread, 0) / (n + m - 2) * (1 / n + 1 / m)
-        let difference = error / m - before.error / n
-        return variance > 0 ? difference / variance.squareRoot() : 0
     }
 }
 
@@ -199,25 +235,22 @@ extension SliceMetrics.Field {
         return rows[place].hash == 0 ? .missing : .value(hash: rows[place].hash, text: rows[place].text)
     }
 
-    fileprivate mutating func add(_ hash: UInt64, _ loss: Double, _ error: Double, _ prediction: Double, _ label: Double, _ text: (UInt64) -> String?) {
-        let place = hashes.withUnsafeBufferPointer { hashes in
-            var place = 0
-            while place < hashes.count, hashes[place] != hash { place &+= 1 }
-            return place
-        }
+    /// The row of a value, which takes one if there is room, and otherwise is counted; nil if it has none.
+    fileprivate mutating func place(of hash: UInt64, _ text: (UInt64) -> String?) -> Int? {
+        var place = 0
+        while place < hashes.count, hashes[place] != hash { place &+= 1 }
         if place == hashes.count {
-            if place < SliceMetrics.valuesMaximum {
-                hashes.append(hash)
-                rows.insert(SliceMetrics.Row(hash: hash), at: place)
-            } else {
+            guard place < SliceMetrics.valuesMaximum else {
                 count(hash)
+                return nil
             }
+            hashes.append(hash)
+            rows.insert(SliceMetrics.Row(hash: hash), at: place)
         }
-        if place < hashes.count, rows[place].text == nil, hash != 0 {
+        if rows[place].text == nil, hash != 0 {
             rows[place].text = text(hash).map { String(decoding: $0.utf8.prefix(SliceMetrics.textBytesMaximum), as: UTF8.self) }
         }
-        // At one go: each access by itself asks whether the array is shared.
-        rows[place].current.add(loss, error, prediction, label)
+        return place
     }
 
     private mutating func count(_ hash: UInt64) {
@@ -236,12 +269,13 @@ extension SliceMetrics.Field {
         }
     }
 
-    fileprivate mutating func close(_ field: Int, _ drifts: inout [SliceDrift]) {
+    /// - Parameter sums: of the rows.
+    fileprivate mutating func close(_ field: Int, _ sums: [SliceMetrics.Sums], _ drifts: inout [SliceDrift]) {
         for place in rows.indices {
-            let closed = rows[place].current
-            if closed.count >= Double(SliceMetrics.eventsMinimum) {
+            let closed = sums[place]
+            if closed.error.count >= Double(SliceMetrics.eventsMinimum) {
                 if let reference = rows[place].reference {
-                    let statistic = closed.statistic(since: reference)
+                    let statistic = closed.error.statistic(since: reference.error)
                     drifts.append(
                         SliceDrift(
                             field: field, value: value(place), before: .init(reference), after: .init(closed), statistic: statistic,
@@ -250,7 +284,7 @@ extension SliceMetrics.Field {
                     rows[place].reference = closed
                 }
             }
-            (rows[place].previous, rows[place].current) = (closed, .init())
+            rows[place].previous = closed
         }
         admit()
     }
@@ -259,8 +293,8 @@ extension SliceMetrics.Field {
     /// take turns. Then puts the most frequent first.
     private mutating func admit() {
         let frequent = candidates.map { (hash: $0.hash, count: Double($0.count - $0.excess)) }.sorted { ($0.count, $1.hash) > ($1.count, $0.hash) }
-        var values = rows.dropLast().sorted { ($0.previous.count, $1.hash) > ($1.previous.count, $0.hash) }
-        for (candidate, place) in zip(frequent, values.indices.reversed()) where candidate.count > 2 * values[place].previous.count {
+        var values = rows.dropLast().sorted { ($0.previous.error.count, $1.hash) > ($1.previous.error.count, $0.hash) }
+        for (candidate, place) in zip(frequent, values.indices.reversed()) where candidate.count > 2 * values[place].previous.error.count {
             values[place] = .init(hash: candidate.hash)
             // All others are others now.
             rows[rows.count - 1].reference = nil

@@ -45,6 +45,16 @@ public enum TailProbability {
     /// Of a standard normal statistic, on both sides.
     public static func normal(_ z: Double) -> Double { chiSquare(z * z, degrees: 1) }
 
+    /// The standard normal statistic, not negative, whose probability on both sides is this: by halving, to the last bits.
+    public static func normalStatistic(_ probability: Double) -> Double {
+        var (low, high) = (0.0, 40.0)
+        for _ in 0..<60 {
+            let middle = (low + high) / 2
+            if normal(middle) > probability { low = middle } else { high = middle }
+        }
+        return high
+    }
+
     /// Of the largest difference of the distribution functions of two samples (Kolmogorov and Smirnov), by its limit with Stephens' correction for samples of
     /// finite size (Journal of the Royal Statistical Society B 32, 1970). Too large where values are tied, never too small by much.
     public static func kolmogorovSmirnov(_ distance: Double, _ first: Int, _ second: Int) -> Double {

@@ -129,6 +129,8 @@ private func expect(_ value: Double, _ expected: Double, within tolerance: Doubl
         ] { expect(TailProbability.chiSquare(statistic, degrees: degrees), expected) }
         expect(TailProbability.normal(-1.96), 0.04999579029644087)
         expect(TailProbability.normal(10), 1.523970604832094e-23)
+        expect(TailProbability.normalStatistic(0.05), 1.959963984540054)
+        expect(TailProbability.normalStatistic(TailProbability.normal(7)), 7)
         expect(TailProbability.kolmogorovSmirnov(0.1652089407191448, 686, 540), 1.0797053645646274e-07)
         #expect(TailProbability.kolmogorovSmirnov(0, 10, 10) == 1 && TailProbability.kolmogorovSmirnov(1, 0, 10) == 1)
         #expect(TailProbability.chiSquare(0, degrees: 3) == 1 && TailProbability.chiSquare(5, degrees: 0) == 1)

@@ -77,6 +77,27 @@ extension SliceMetrics {
         #expect(figures.last.map { $0.value == .others && $0.previous.events == 294 } == true)
     }
 
+    /// Protects: each value's figures are its own where the lowest bits of hashes are the same, where a text comes late, and across fields.
+    @Test func hashesThatLookAlike() throws {
+        var metrics = try SliceMetrics(fields: 2)
+        for round in 1...60 {
+            for (place, value) in [0x107, 0x7, 0, 0x100, 0x207].map(UInt64.init).enumerated() {
+                let values = [value, 0x307 - value]
+                values.withUnsafeBufferPointer {
+                    metrics.add($0, loss: 0, error: Double(place) / 8, prediction: 0, label: 0) { round < 3 && $0 == 0x7 ? nil : "v\($0)" }
+                }
+            }
+            if round == 7 { metrics = try SliceMetrics(fields: 2, restoring: metrics.state) }
+            if round == 30 { _ = metrics.close() }
+        }
+        for field in 0..<2 {
+            let figures = metrics.figures(field: field).filter { $0.value != .others }
+            #expect(figures.count == 5 && figures.allSatisfy { $0.window.events == 30 && $0.previous.events == 30 })
+            #expect(figures.map(\.window.error).sorted() == [0, 0.125, 0.25, 0.375, 0.5])
+            #expect(figures.allSatisfy { if case .value(let hash, let text) = $0.value { text == "v\(hash)" } else { true } })
+        }
+    }
+
     /// Protects recovery and against numbers that would spoil the sums.
     @Test func resumesBitForBit() throws {
         var random = SplitMix(state: 3)

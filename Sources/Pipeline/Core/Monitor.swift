@@ -151,7 +151,7 @@ struct Monitor {
     // MARK: Windows
 
     private mutating func findShifts(_ before: MetricReport?, _ events: inout [DriftEvent]) {
-        let found = shifts.close(loss: previous?.objective ?? 0)
+        let found = shifts.close()
         func event(_ detector: String) -> DriftEvent {
             DriftEvent(
                 detector: detector, partition: 0, offset: 0, errorBefore: before?.objective ?? 0, errorAfter: previous?.objective ?? 0,
@@ -160,13 +160,13 @@ struct Monitor {
         }
         if let first = found.features.first {
             var shift = event("features")
-            shift.statistic = first.effect
+            (shift.statistic, shift.threshold) = (first.effect, ShiftWatch.effectMinimum)
             (shift.features, shift.slices) = (found.features, shifts.slices)
             events.append(shift)
         }
         if let first = found.slices.first {
             var shift = event("slices")
-            shift.statistic = first.statistic
+            (shift.statistic, shift.threshold) = (first.statistic, found.sliceThreshold)
             (shift.features, shift.slices) = (shifts.features, found.slices)
             events.append(shift)
         }

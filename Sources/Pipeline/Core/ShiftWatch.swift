@@ -1,7 +1,12 @@
 // Compares the values of fields, of predictions and of labels, and the errors in slices, window by window with a reference window.
 //
 // The reference is the first window that is whole. What differs from it is said once, until it no longer differs; after that the newest window becomes the
-// reference as soon as the version that is served has learned it (a `reference` command comes), unless the pipeline compares with one version for good.
+// reference as soon as the version that is served has learned it (a `reference` command comes). Where the pipeline compares with one version for good, the
+// command has that version's windows, and is the only one.
+//
+// Predictions move as long as the model learns, and that is no drift. But on a stream that does not change its loss does not grow. So predictions that differ are
+// told only if the loss has grown since the reference, from that of any window: from the lowest, times the number of windows it was chosen from (Bonferroni).
+// It is the loss that is learned: by another, such as the error's size, the best prediction is not the least, and that of a model that wavers goes up and down.
 
 import Drift
 import Learner
@@ -12,9 +17,10 @@ struct ShiftWatch {
     /// Without a budget for false alarms: how often a window is found to differ by chance.
     private static let falseAlarmsAWindow = 1e-4
     /// A smaller effect is none that anyone would do something about, however sure it is.
-    private static let effectMinimum = 0.1
+    static let effectMinimum = 0.1
     /// A difference that was told is over once it is as probable as this without any.
     private static let stillDiffers = 0.05
+    private static let largestLoss = 1e100
     private static let prediction = "<prediction>"
     /// What is kept of a comparison.
     private static let shownMaximum = 5
@@ -26,9 +32,13 @@ struct ShiftWatch {
     private var sliceMetrics: SliceMetrics?
     private let fields: [String]
     private let sliceFields: [String]
+    // Asking an optional of another module for nil copies it.
+    private let hasSlices: Bool
+    private let watches: Bool
     private let threshold: Double
     /// What was said to differ, and still does.
     private var told = Told()
+    private var losses = Losses()
     private let task: LearningTask
 
     private struct Told: Codable, Equatable {
@@ -36,15 +46,42 @@ struct ShiftWatch {
         var slices: [String] = []
         /// The newest window is to become the reference.
         var wantsReference = false
-        /// The mean loss of the reference window, and of the newest.
-        var referenceLoss: Double?
-        var latestLoss: Double?
+    }
+
+    /// The loss since the reference.
+    private struct Losses: Codable, Equatable {
+        /// Of the window that fills, and of the newest.
+        var current = MeanSums()
+        var latest: MeanSums?
+        /// Of the window with the lowest mean, and of how many it is the lowest, the reference's among them.
+        var lowest: MeanSums?
+        var windows = 0.0
+        var hasGrown = false
+
+        mutating func close(_ threshold: Double) {
+            if let lowest {
+                let statistic = current.statistic(since: lowest)
+                if statistic > 0, TailProbability.normal(statistic) * windows < threshold { hasGrown = true }
+            }
+            if lowest.map({ current.mean < $0.mean }) ?? true { lowest = current }
+            windows += 1
+            (latest, current) = (current, .init())
+        }
+
+        /// A window becomes the reference.
+        mutating func restart(from latest: MeanSums?) {
+            lowest = latest
+            windows = latest == nil ? 0 : 1
+            hasGrown = false
+        }
     }
 
     /// What the end of a window has brought that was not said before.
     struct Found {
         var features: [FieldShift] = []
         var slices: [SliceShift] = []
+        /// The least statistic of a slice that is told.
+        var sliceThreshold = 0.0
     }
 
     init(_ definition: PipelineDefinition) throws {
@@ -52,19 +89,21 @@ struct ShiftWatch {
         let observed = definition.plan.observedFields
         fields = observed.map(\.name) + [Self.prediction, "<label>"]
         sliceFields = definition.monitor.slices
+        hasSlices = !sliceFields.isEmpty
+        watches = hasSlices || definition.monitor.distributions
         threshold = definition.monitor.falseAlarmsAWindow ?? Self.falseAlarmsAWindow
         if definition.monitor.distributions {
             let label: DistributionKind = task == .regression ? .number : .category
             distributions = try Distributions(kinds: observed.map { $0.kind == .category ? .category : .number } + [.number, label])
         }
-        if !sliceFields.isEmpty { sliceMetrics = try SliceMetrics(fields: sliceFields.count) }
+        if hasSlices { sliceMetrics = try SliceMetrics(fields: sliceFields.count) }
     }
 
     /// A version that is served has learned what came so far.
     mutating func referenceHasMoved() {
         guard told.wantsReference else { return }
         told.wantsReference = false
-        told.referenceLoss = told.latestLoss
+        losses.restart(from: losses.latest)
         if let latest = distributions?.latest { distributions?.setReference(latest) }
         sliceMetrics?.referToLatest()
         (told.fields, told.slices) = ([], [])
@@ -72,7 +111,7 @@ struct ShiftWatch {
 
     /// What another watch of the same fields can refer to: this one, but for the window that fills; nil before a window was whole.
     func windows() throws -> [UInt8]? {
-        guard distributions?.latest != nil || told.latestLoss != nil && sliceMetrics != nil else { return nil }
+        guard watches, losses.latest != nil else { return nil }
         var writer = ByteWriter()
         writer.append(names)
         try encode(into: &writer)
@@ -93,7 +132,8 @@ struct ShiftWatch {
         }
         if distributions != nil, let latest = other.distributions?.latest { distributions?.setReference(latest) }
         if let slices = other.sliceMetrics { sliceMetrics?.refer(to: slices) }
-        told = Told(referenceLoss: other.told.latestLoss)
+        losses.restart(from: other.losses.latest)
+        told = Told()
     }
 
     /// Takes in one scored event.
@@ -101,10 +141,14 @@ struct ShiftWatch {
     /// - Parameter cursor: the place among the batch's observed events, which are in the order of the examples.
     @inline(__always)
     mutating func add(_ scored: ScoredExample, error: Double, objective: Loss, _ batch: ExampleBatch, _ cursor: inout Int) {
+        guard watches else { return }
+        let loss = scored.score.loss(by: objective)
+        // Sums of squares beyond could overflow, and would be no numbers that can be stored.
+        if loss.magnitude <= Self.largestLoss { losses.current.add(loss) }
         let observed = batch.observed
         while cursor < observed.count, observed[cursor].example < scored.index { cursor &+= 1 }
         if cursor < observed.count, observed[cursor].example == scored.index { addSampled(scored, batch, observed[cursor]) }
-        if sliceMetrics != nil { addSlices(scored, error, objective, batch) }
+        if hasSlices { addSlices(scored, error, loss, batch) }
     }
 
     @inline(never)
@@ -121,27 +165,23 @@ struct ShiftWatch {
     }
 
     @inline(never)
-    private mutating func addSlices(_ scored: ScoredExample, _ error: Double, _ objective: Loss, _ batch: ExampleBatch) {
+    private mutating func addSlices(_ scored: ScoredExample, _ error: Double, _ loss: Double, _ batch: ExampleBatch) {
         let index = Int(scored.index)
         sliceMetrics?.add(
-            batch.slices(of: index), loss: scored.score.loss(by: objective), error: error, prediction: scored.score.predicted,
+            batch.slices(of: index), loss: loss, error: error, prediction: scored.score.predicted,
             label: Double(batch.examples[index].label)
         ) { batch.sliceText($0) }
     }
 
     /// Ends a window.
-    ///
-    /// - Parameter loss: the window's mean. Where it is below the reference's, the predictions have moved because the model has learned.
-    mutating func close(loss: Double) -> Found {
+    mutating func close() -> Found {
         var found = Found()
-        let isImproving = told.referenceLoss.map { loss < $0 } ?? true
-        told.latestLoss = loss
-        if told.referenceLoss == nil { told.referenceLoss = loss }
+        losses.close(threshold)
         if let drifts = distributions?.close(), !drifts.isEmpty {
             let shifts = drifts.map { FieldShift($0, name: fields[$0.field]) }
             features = Array(shifts.prefix(Self.shownMaximum))
             let moved = shifts.filter { $0.pValue * Double(fields.count) < threshold && $0.effect >= Self.effectMinimum }
-            found.features = moved.filter { !told.fields.contains($0.field) && !(isImproving && $0.field == Self.prediction) }
+            found.features = moved.filter { !told.fields.contains($0.field) && (losses.hasGrown || $0.field != Self.prediction) }
             // What was told stays told until nobody would call it a difference, or it would be told again and again.
             let still = shifts.filter { told.fields.contains($0.field) && $0.pValue < Self.stillDiffers }
             told.fields = Set((found.features + still).map(\.field)).sorted()
@@ -152,6 +192,7 @@ struct ShiftWatch {
             // A model that still learns gets better everywhere: that is none that anyone must know of.
             let moved = zip(shifts, drifts).filter { $1.pValue * Double(drifts.count) < threshold && $1.statistic > 0 }.map(\.0)
             found.slices = moved.filter { !told.slices.contains($0.name) }
+            if !found.slices.isEmpty { found.sliceThreshold = TailProbability.normalStatistic(threshold / Double(drifts.count)) }
             let still = zip(shifts, drifts).filter { told.slices.contains($0.name) && $1.pValue < Self.stillDiffers }.map(\.0)
             told.slices = Set((found.slices + still).map(\.name)).sorted()
         }
@@ -166,7 +207,7 @@ struct ShiftWatch {
             writer.append(UInt32(state.count))
             state.withUnsafeBytes { writer.append(raw: $0) }
         }
-        writer.append(String(decoding: try Entry.json.encode(Stored(told: told, features: features, slices: slices)), as: UTF8.self))
+        writer.append(String(decoding: try Entry.json.encode(Stored(told: told, features: features, slices: slices, losses: losses)), as: UTF8.self))
     }
 
     mutating func restore(from reader: inout ByteReader) throws {
@@ -179,12 +220,15 @@ struct ShiftWatch {
         if sliceMetrics != nil, !slices.isEmpty { sliceMetrics = try SliceMetrics(fields: sliceFields.count, restoring: slices) }
         let stored = try Entry.decodeJSON(Stored.self, try reader.string())
         (told, features, self.slices) = (stored.told, stored.features, stored.slices)
+        // What an older program wrote has none, and waits for a window of its own to compare with.
+        losses = stored.losses ?? Losses()
     }
 
     private struct Stored: Codable {
         var told: Told
         var features: [FieldShift]
         var slices: [SliceShift]
+        var losses: Losses?
     }
 }
 
