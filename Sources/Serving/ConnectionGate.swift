@@ -1,6 +1,6 @@
 // Holds each connection of an HTTP server to the limits. Two handlers a connection, on its event loop: the gate sees raw bytes before the decoder, so
 // it can count a head that never ends and answer what is refused; the watch sits behind the decoder and tells the gate where requests
-// and answers begin and end. Below Hummingbird, whose tasks see only requests that were admitted.
+// and answers begin and end. What answers sees only requests that were admitted.
 //
 // Invariant: once `isRefused`, nothing more is passed on, and the connection ends within `HTTPLimits.lingerSecondsMax`.
 
@@ -28,11 +28,13 @@ final class ConnectionTable: Sendable {
 
     private let connectionsMax: Int
     private let open = Mutex<[ObjectIdentifier: Entry]>([:])
+    private let isEnding = Atomic(false)
 
     init(connectionsMax: Int) { self.connectionsMax = connectionsMax }
 
-    /// A place for a new connection; nil if all others wait for answers. Otherwise the one that has done nothing for longest ends.
+    /// A place for a new connection; nil if all others wait for answers, or the server ends. Otherwise the one that has done nothing for longest ends.
     func admit(_ channel: any Channel) -> Entry? {
+        guard !isEnding.load(ordering: .sequentiallyConsistent) else { return nil }
         let entry = Entry(channel)
         let (isAdmitted, victim) = open.withLock { open -> (Bool, Entry?) in
             var victim: Entry?
@@ -51,6 +53,19 @@ final class ConnectionTable: Sendable {
     }
 
     func remove(_ entry: Entry) { open.withLock { $0[ObjectIdentifier(entry)] = nil } }
+
+    /// Admits nobody any more, ends connections as soon as they have their answer, and returns when all have ended.
+    func quiesce() async {
+        isEnding.store(true, ordering: .sequentiallyConsistent)
+        let channels = open.withLock { $0.values.map(\.channel) }
+        for channel in channels { channel.pipeline.fireUserInboundEventTriggered(ChannelShouldQuiesceEvent()) }
+        for channel in channels { try? await channel.closeFuture.get() }
+    }
+
+    /// Ends all connections.
+    func close() {
+        for entry in open.withLock({ Array($0.values) }) { entry.channel.close(promise: nil) }
+    }
 }
 
 /// The first handler of a connection: limits and their answers.
@@ -187,7 +202,7 @@ final class ConnectionGate: ChannelInboundHandler {
 }
 
 /// Tells the gate where requests and answers begin and end.
-private final class RequestWatch: ChannelDuplexHandler {
+final class RequestWatch: ChannelDuplexHandler {
     typealias InboundIn = HTTPServerRequestPart
     typealias OutboundIn = HTTPServerResponsePart
 
@@ -214,31 +229,5 @@ private final class RequestWatch: ChannelDuplexHandler {
         let promise = promise ?? context.eventLoop.makePromise()
         promise.futureResult.assumeIsolated().whenComplete { [gate] _ in gate.answered() }
         context.write(data, promise: promise)
-    }
-}
-
-/// Puts the gate and the watch at their places, once Hummingbird has put its handlers.
-final class ConnectionGateInstaller: ChannelInboundHandler, RemovableChannelHandler {
-    typealias InboundIn = Never
-
-    private let limits: HTTPLimits
-    private let table: ConnectionTable
-
-    init(_ limits: HTTPLimits, _ table: ConnectionTable) {
-        self.limits = limits
-        self.table = table
-    }
-
-    func handlerAdded(context: ChannelHandlerContext) {
-        let gate = ConnectionGate(limits, table)
-        let pipeline = context.pipeline.syncOperations
-        do {
-            let decoder = try pipeline.handler(type: ByteToMessageHandler<HTTPRequestDecoder>.self)
-            try pipeline.addHandler(RequestWatch(gate), position: .after(decoder))
-            try pipeline.addHandler(gate, position: .first)
-        } catch {
-            // Without limits no connection is served.
-            context.close(promise: nil)
-        }
     }
 }

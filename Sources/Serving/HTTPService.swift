@@ -1,21 +1,21 @@
-// An HTTP server as a service with a life cycle, for the node and for the learner's status: Hummingbird with one responder.
+// An HTTP server as a service with a life cycle, for the node and for the learner's status: NIO's codec between ConnectionGate, which holds clients to
+// HTTPLimits, and HTTPAnswerer, which passes requests to one responder.
 //
 // Paths are compared by hand: there are few, and the model's name and the colon of `NAME:predict` do not fit patterns of segments.
-// What clients may take of it is in HTTPLimits, and ConnectionGate holds them to it.
 // On graceful shutdown it says so (`onShutdown`) and goes on as before for as long as `drain`, so that who sends requests here notices; then it stops
-// accepting, ends idle connections and lets requests finish, for at most `shutdownSecondsMax`; then it cancels what is left.
+// accepting, ends idle connections and lets requests finish, for at most `shutdownSecondsMax`; then it ends what is left.
 
-import Hummingbird
 import Logging
 import NIOCore
+import NIOHTTP1
+import NIOPosix
 import ServiceLifecycle
 import Synchronization
 
 /// One HTTP/1.1 server.
 struct HTTPService: Service {
     static let shutdownSecondsMax = 5
-
-    typealias Responder = @Sendable (Request) async -> Response
+    private static let backlog: Int32 = 256
 
     let host: String
     let port: Int
@@ -24,50 +24,59 @@ struct HTTPService: Service {
     let limits: HTTPLimits
     var drain = Duration.zero
     var onShutdown: @Sendable () -> Void = {}
-    let responder: Responder
+    let responder: HTTPAnswerer.Responder
 
     /// Serves until graceful shutdown or cancellation. Throws if the address cannot be bound.
     func run() async throws {
         let table = ConnectionTable(connectionsMax: limits.connectionsMax)
-        let application = Application(
-            responder: CallbackResponder { [responder] (request: Request, _: BasicRequestContext) in await responder(request) },
-            server: .http1(configuration: .init(additionalChannelHandlers: [ConnectionGateInstaller(limits, table)])),
-            configuration: .init(address: .hostname(host, port: port), serverName: "freshet"),
-            onServerRunning: { [bound, host, logger] channel in
-                if !isLoopback(channel.localAddress?.ipAddress) {
-                    logger.warning("HTTP on \(host) is open to everyone who can reach it, without a password or encryption: keep it in a trusted network")
-                }
-                bound.set(channel.localAddress?.port)
-            },
-            logger: logger)
-        let group = ServiceGroup(
-            configuration: .init(services: [.init(service: application, successTerminationBehavior: .ignore)], logger: logger))
-        // Detached, as it must not hear of the shutdown around it before `drain` is over.
-        let serving = Task.detached { try await group.run() }
-        try await withTaskCancellationHandler {
-            try await withThrowingTaskGroup(of: Void.self) { tasks in
-                defer {
-                    tasks.cancelAll()
-                    serving.cancel()
-                }
-                tasks.addTask {
-                    do {
-                        try await serving.value
-                    } catch let error as IOError {
-                        throw ServingError("cannot listen on \(host):\(port): \(error); choose another address or port")
+        let listener = try await bind(table)
+        if !isLoopback(listener.localAddress?.ipAddress) {
+            logger.warning("HTTP on \(host) is open to everyone who can reach it, without a password or encryption: keep it in a trusted network")
+        }
+        bound.set(listener.localAddress?.port)
+        try await withThrowingTaskGroup(of: Void.self) { tasks in
+            defer {
+                tasks.cancelAll()
+                listener.close(promise: nil)
+                table.close()
+            }
+            tasks.addTask {
+                try await listener.closeFuture.get()
+                await table.quiesce()
+            }
+            tasks.addTask {
+                try await gracefulShutdown()
+                onShutdown()
+                try await Task.sleep(for: drain)
+                listener.close(promise: nil)
+                try await Task.sleep(for: .seconds(Self.shutdownSecondsMax))
+            }
+            try await tasks.next()
+        }
+    }
+
+    private func bind(_ table: ConnectionTable) async throws -> any Channel {
+        do {
+            return try await ServerBootstrap(group: .singletonMultiThreadedEventLoopGroup)
+                .serverChannelOption(.backlog, value: Self.backlog)
+                .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
+                .childChannelOption(.allowRemoteHalfClosure, value: true)
+                .childChannelInitializer { [limits, responder] channel in
+                    channel.eventLoop.makeCompletedFuture {
+                        let pipeline = channel.pipeline.syncOperations
+                        let gate = ConnectionGate(limits, table)
+                        try pipeline.addHandler(gate)
+                        try pipeline.configureHTTPServerPipeline(
+                            withOutboundHeaderValidation: false,  // no value of a header field is a client's, but for a request's id, which is checked
+                            withEncoderConfiguration: .init(), withDecoderLimitConfiguration: .init())
+                        let decoder = try pipeline.handler(type: ByteToMessageHandler<HTTPRequestDecoder>.self)
+                        try pipeline.addHandler(RequestWatch(gate), position: .after(decoder))
+                        try pipeline.addHandler(HTTPAnswerer(responder))
                     }
                 }
-                tasks.addTask {
-                    try await gracefulShutdown()
-                    onShutdown()
-                    try await Task.sleep(for: drain)
-                    await group.triggerGracefulShutdown()
-                    try await Task.sleep(for: .seconds(Self.shutdownSecondsMax))
-                }
-                try await tasks.next()
-            }
-        } onCancel: {
-            serving.cancel()
+                .bind(host: host, port: port).get()
+        } catch let error as IOError {
+            throw ServingError("cannot listen on \(host):\(port): \(error); choose another address or port")
         }
     }
 }
@@ -93,36 +102,5 @@ final class BoundPort: Sendable {
             guard ContinuousClock.now < deadline else { throw ServingError("the HTTP server was not listening within \(timeout)") }
             try await Task.sleep(for: .milliseconds(5))
         }
-    }
-}
-
-extension Response {
-    /// An answer of `text`, JSON unless said otherwise.
-    init(_ status: HTTPResponse.Status, _ text: String, type: String = "application/json") {
-        self.init(status, Array(text.utf8), type: type)
-    }
-
-    init(_ status: HTTPResponse.Status, _ bytes: [UInt8], type: String = "application/json") {
-        self.init(status: status, headers: [.contentType: type], body: .init(byteBuffer: ByteBuffer(bytes: bytes)))
-    }
-
-    /// The error object of the KServe protocol.
-    init(_ status: HTTPResponse.Status, error: String) {
-        self.init(status, "{\"error\":\(jsonString(error))}")
-    }
-
-    /// Sets a header field by its name, which must be a token.
-    mutating func set(_ name: String, _ value: String) {
-        if let name = HTTPFields.Element.Name(name) { headers[name] = value }
-    }
-
-    init(metrics: String) {
-        self.init(.ok, metrics, type: PrometheusText.contentType)
-    }
-
-    static func methodNotAllowed(_ allowed: HTTPRequest.Method) -> Response {
-        var response = Response(.methodNotAllowed, error: "use \(allowed.rawValue)")
-        response.headers[.allow] = allowed.rawValue
-        return response
     }
 }

@@ -19,10 +19,8 @@
 // Errors have the body {"error": "..."}: 400 what the client must change, 404, 405, 413, 503 with why there is nothing to serve yet.
 // A node that was told to stop is not ready, and asks clients to make their next connection elsewhere; it answers as before.
 
-import Foundation
-import Hummingbird
 import Model
-import NIOCore
+import NIOHTTP1
 import Records
 import Synchronization
 
@@ -30,6 +28,8 @@ final class NodeRoutes: Sendable {
     static let bodyBytesMax = 4 << 20
     /// Bodies that are being read, of all requests together; 503 beyond.
     static let bodiesBytesMax = 256 << 20
+    /// Bodies up to here are answered without leaving the connection's event loop: a fraction of a millisecond.
+    static let quickBytesMax = 64 << 10
     /// What names the version that all nodes get, and the one on trial, whichever they are.
     static let stable = "stable", canary = "canary"
 
@@ -50,34 +50,44 @@ final class NodeRoutes: Sendable {
     /// From now on the node is not ready.
     func stop() { isStopping.store(true, ordering: .relaxed) }
 
-    func respond(to request: Request) async -> Response {
+    func respond(to request: Request) -> Reply {
         let start = ContinuousClock.now
-        var response: Response
         do {
-            response = try await route(request)
-        } catch let refusal as Refusal {
-            response = Response(refusal.status, error: refusal.reason)
+            return try route(request, start)
         } catch {
-            response = Response(.badRequest, error: "\(error)")
+            return .now(finish(refusal(error), start))
         }
-        if isStopping.load(ordering: .relaxed) { response.headers[.connection] = "close" }
-        metrics.record(code: response.status.code, duration: ContinuousClock.now - start)
+    }
+
+    /// The answer to an error that tells the client what to change.
+    private func refusal(_ error: any Error) -> Response {
+        guard let refusal = error as? Refusal else { return Response(.badRequest, error: "\(error)") }
+        return Response(refusal.status, error: refusal.reason)
+    }
+
+    /// Counts an answer.
+    private func finish(_ response: Response, _ start: ContinuousClock.Instant) -> Response {
+        var response = response
+        if isStopping.load(ordering: .relaxed) { response.set("Connection", "close") }
+        metrics.record(code: Int(response.status.code), duration: ContinuousClock.now - start)
         return response
     }
 
     /// Throws `Refusal`, or another error that tells the client what to change.
-    private func route(_ request: Request) async throws -> Response {
-        if let path = ModelPath(request.uri.path) {
-            guard (request.method == .post) == path.verb.isPost, path.verb.isPost || request.method == .get else {
-                return .methodNotAllowed(path.verb.isPost ? .post : .get)
-            }
-            guard let host = byName[path.model] else {
-                throw Refusal(.notFound, "there is no model \(path.model); this node serves \(hosts.map(\.model.name).joined(separator: ", "))")
-            }
-            return try await answer(request, host, path)
+    private func route(_ request: Request, _ start: ContinuousClock.Instant) throws -> Reply {
+        guard let path = ModelPath(request.path) else { return .now(finish(try page(request), start)) }
+        guard (request.method == .POST) == path.verb.isPost, path.verb.isPost || request.method == .GET else {
+            return .now(finish(.methodNotAllowed(path.verb.isPost ? .POST : .GET), start))
         }
-        guard request.method == .get else { return .methodNotAllowed(.get) }
-        switch request.uri.path {
+        guard let host = byName[path.model] else {
+            throw Refusal(.notFound, "there is no model \(path.model); this node serves \(hosts.map(\.model.name).joined(separator: ", "))")
+        }
+        return path.verb.isPost ? .body(try body(request, host, path, start)) : .now(finish(try answer(host, path), start))
+    }
+
+    private func page(_ request: Request) throws -> Response {
+        guard request.method == .GET else { return .methodNotAllowed(.GET) }
+        switch request.path {
         case "/": return Response(.ok, overview)
         case "/v1/models": return Response(.ok, "{\"models\":[\(hosts.map { jsonString($0.model.name) }.joined(separator: ","))]}")
         case "/v2", "/v2/": return Response(.ok, "{\"name\":\"freshet\",\"version\":\"\(Node.programVersion)\",\"extensions\":[\"binary_tensor_data\"]}")
@@ -86,22 +96,16 @@ final class NodeRoutes: Sendable {
         case "/v2/health/live": return Response(.ok, "{\"live\":true}")
         case "/v2/health/ready": return ready(hosts, "")
         case "/metrics": return Response(metrics: NodeMetrics.page(hosts, metrics.current, now: now()))
-        default: throw Refusal(.notFound, "there is no \(request.uri.path); GET / lists what there is")
+        default: throw Refusal(.notFound, "there is no \(request.path); GET / lists what there is")
         }
     }
 
-    private func answer(_ request: Request, _ host: ModelHost, _ path: ModelPath) async throws -> Response {
+    private func answer(_ host: ModelHost, _ path: ModelPath) throws -> Response {
+        if path.version != nil || path.verb == .metadata { _ = try served(host, path) }
         switch path.verb {
-        case .status:
-            if path.version != nil { _ = try served(host, path) }
-            return Response(problems([host]).isEmpty ? .ok : .serviceUnavailable, status(of: host))
-        case .metadata:
-            _ = try served(host, path)
-            return Response(.ok, metadata(host))
-        case .ready:
-            if path.version != nil { _ = try served(host, path) }
-            return ready([host], "\"name\":\(jsonString(host.model.name)),")
-        case .predict, .explain, .infer: return try await withBody(of: request) { try predict($0, request, host, path) }
+        case .metadata: return Response(.ok, metadata(host))
+        case .ready: return ready([host], "\"name\":\(jsonString(host.model.name)),")
+        default: return Response(problems([host]).isEmpty ? .ok : .serviceUnavailable, status(of: host))
         }
     }
 
@@ -140,7 +144,7 @@ final class NodeRoutes: Sendable {
             guard let log = host.log else { return try host.predictor.predict(instances, with: served) }
             var logged = LoggedInstances()
             let predictions = try host.predictor.predict(instances, with: served) { logged.append($0) }
-            let name = PredictionLog.requestID(header(PredictionLog.requestIDHeader, of: request), id)
+            let name = PredictionLog.requestID(request.header(PredictionLog.requestIDHeader), id)
             log.write(predictions, of: logged, requestID: name, version: served.version)
             requestID = name
             return predictions
@@ -169,32 +173,27 @@ final class NodeRoutes: Sendable {
     }
 
     private func jsonLength(_ request: Request) throws -> Int? {
-        guard let text = header(InferRequest.headerLength, of: request) else { return nil }
+        guard let text = request.header(InferRequest.headerLength) else { return nil }
         guard let length = Int(text) else { throw ServingError("the header \(InferRequest.headerLength) is no number") }
         return length
     }
 
-    /// A header field by its name, which must be a token.
-    private func header(_ name: String, of request: Request) -> String? {
-        HTTPFields.Element.Name(name).flatMap { request.headers[$0] }
-    }
-
-    /// Calls `body` with all of a request's body.
-    private func withBody(of request: Request, _ body: (UnsafeRawBufferPointer) throws -> Response) async throws -> Response {
-        let tooLarge = Refusal(.contentTooLarge, "the request is larger than \(Self.bodyBytesMax) bytes; send several requests")
-        let length = request.headers[.contentLength].flatMap { Int($0) } ?? Self.bodyBytesMax
+    /// What is done with a request's body.
+    private func body(_ request: Request, _ host: ModelHost, _ path: ModelPath, _ start: ContinuousClock.Instant) throws -> BodyReply {
+        let tooLarge = Refusal(.payloadTooLarge, "the request is larger than \(Self.bodyBytesMax) bytes; send several requests")
+        let length = request.contentLength ?? Self.bodyBytesMax
         if length > Self.bodyBytesMax { throw tooLarge }
-        guard bodies.take(length) else { throw Refusal(.serviceUnavailable, "too many requests are being read; try again") }
-        defer { bodies.give(length) }
-        let bytes: ByteBuffer
-        do {
-            bytes = try await request.body.collect(upTo: Self.bodyBytesMax)
-        } catch is NIOTooManyBytesError {
-            throw tooLarge
-        } catch {
-            throw Refusal(.badRequest, "the request could not be read: \(error)")
+        guard let lease = bodies.take(length) else { throw Refusal(.serviceUnavailable, "too many requests are being read; try again") }
+        return BodyReply(
+            lease: lease, bytesMax: Self.bodyBytesMax, tooLarge: { [self] in finish(refusal(tooLarge), start) },
+            quickBytesMax: path.verb == .explain ? 0 : Self.quickBytesMax
+        ) { [self] body in
+            do {
+                return finish(try predict(body, request, host, path), start)
+            } catch {
+                return finish(refusal(error), start)
+            }
         }
-        return try bytes.withUnsafeReadableBytes(body)
     }
 
     // MARK: Status
@@ -256,29 +255,11 @@ final class NodeRoutes: Sendable {
 
 /// What is answered instead of what was asked for.
 private struct Refusal: Error {
-    let status: HTTPResponse.Status
+    let status: HTTPResponseStatus
     let reason: String
 
-    init(_ status: HTTPResponse.Status, _ reason: String) {
+    init(_ status: HTTPResponseStatus, _ reason: String) {
         self.status = status
         self.reason = reason
     }
-}
-
-/// Memory for the bodies of requests, shared by all connections.
-private final class BodyBudget: Sendable {
-    private let left: Mutex<Int>
-
-    init(bytesMax: Int) { left = Mutex(bytesMax) }
-
-    /// False if there is not enough left.
-    func take(_ bytes: Int) -> Bool {
-        left.withLock { left in
-            guard bytes <= left else { return false }
-            left -= bytes
-            return true
-        }
-    }
-
-    func give(_ bytes: Int) { left.withLock { $0 += bytes } }
 }

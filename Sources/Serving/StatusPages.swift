@@ -1,7 +1,6 @@
 // Pages that a status server has beside its own, made by who starts it: values in and out, so that nobody else needs the HTTP library.
 
-import Hummingbird
-import NIOCore
+import NIOHTTP1
 
 /// A request as pages see it. Bodies are not read.
 public struct PageRequest: Sendable {
@@ -36,17 +35,12 @@ public struct PageResponse: Sendable {
 
 extension Response {
     init(_ page: PageResponse) {
-        let status = HTTPResponse.Status(code: page.status)
-        switch page.body {
-        case .bytes(let bytes): self.init(status, bytes, type: page.type)
-        case .stream(let body):
-            self.init(
-                status: status, headers: [.contentType: page.type],
-                body: ResponseBody { writer in
-                    try await body { try await writer.write(ByteBuffer(string: $0)) }
-                    try await writer.finish(nil)
-                })
-        }
-        for (name, value) in page.headers { set(name, value) }
+        let body: Body =
+            switch page.body {
+            case .bytes(let bytes): .bytes(bytes)
+            case .stream(let body): .stream(body)
+            }
+        self.init(HTTPResponseStatus(statusCode: page.status), body, type: page.type)
+        headers = page.headers
     }
 }

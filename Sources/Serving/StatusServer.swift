@@ -1,6 +1,5 @@
 // The status pages of a process that serves no predictions: the learner's /metrics, /healthz and /readyz, and what it is given beside them.
 
-import Hummingbird
 import Logging
 import ServiceLifecycle
 
@@ -43,14 +42,16 @@ public struct StatusServer: Service {
         // Pages say what is wrong with a query, however long, better than a limit does.
         (limits.urlBytesMax, limits.headerBytesMax) = (32 << 10, 48 << 10)
         try await HTTPService(host: host, port: port, bound: bound, logger: logger, limits: limits) { request in
-            let page = PageRequest(method: request.method.rawValue, path: request.uri.path, query: request.uri.query)
-            if let answer = await pages(page) { return Response(answer) }
-            guard request.method == .get else { return .methodNotAllowed(.get) }
-            switch request.uri.path {
-            case "/metrics": return Response(metrics: metrics())
-            case "/healthz": return .alive
-            case "/readyz": return .readiness(problems())
-            default: return Response(.notFound, error: "there are /metrics, /healthz and /readyz")
+            .later {
+                let page = PageRequest(method: request.method.rawValue, path: request.path, query: request.query)
+                if let answer = await pages(page) { return Response(answer) }
+                guard request.method == .GET else { return .methodNotAllowed(.GET) }
+                switch request.path {
+                case "/metrics": return Response(metrics: metrics())
+                case "/healthz": return .alive
+                case "/readyz": return .readiness(problems())
+                default: return Response(.notFound, error: "there are /metrics, /healthz and /readyz")
+                }
             }
         }.run()
     }
