@@ -151,7 +151,7 @@ final class NodeRoutes: Sendable {
         }
         switch path.verb {
         case .infer:
-            let infer = try InferRequest(body, jsonLength: try jsonLength(request), fields: host.inputsByName)
+            let infer = try InferRequest(body, jsonLength: try jsonLength(request), fields: host.inputs)
             let predictions = try predict(infer.eachInstance, id: infer.id?.string)
             count = predictions.count
             let answer = infer.answer(predictions, outputs: host.model.outputs, model: model, version: served.version)
@@ -226,7 +226,7 @@ final class NodeRoutes: Sendable {
         let versions = [stable, candidate == stable ? nil : candidate].compactMap { $0.map { "\"\($0)\"" } }
         let classes = host.model.outputs == 1 ? "" : ",\(host.model.outputs)"
         return "{\"name\":\(jsonString(host.model.name)),\"versions\":[\(versions.joined(separator: ","))],\"platform\":\"freshet\","
-            + "\"inputs\":[\(host.inputs.map(\.metadata).joined(separator: ","))],"
+            + "\"inputs\":[\(host.inputs.all.map(\.metadata).joined(separator: ","))],"
             + "\"outputs\":[{\"name\":\"\(InferRequest.output)\",\"datatype\":\"FP64\",\"shape\":[-1\(classes)]}]}"
     }
 
