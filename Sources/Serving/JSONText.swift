@@ -24,7 +24,19 @@ struct JSONText {
         }
     }
 
-    var integer: Int? { isInteger ? Int(text) : nil }
+    /// A number that is written without fraction and exponent, and is an `Int`.
+    var integer: Int? {
+        guard let first = bytes.first else { return nil }
+        let digits = first == UInt8(ascii: "-") ? bytes.dropFirst() : bytes[...]
+        var number = 0
+        for byte in digits {
+            let digit = Int(byte) - Int(UInt8(ascii: "0"))
+            let (tens, isLarge) = number.multipliedReportingOverflow(by: 10)
+            guard (0...9).contains(digit), !isLarge, tens <= Int.max - digit else { return nil }
+            number = tens + digit
+        }
+        return digits.isEmpty ? nil : digits.count < bytes.count ? -number : number
+    }
 
     /// A string's content, unescaped.
     var string: String? {

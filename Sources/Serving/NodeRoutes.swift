@@ -30,6 +30,8 @@ final class NodeRoutes: Sendable {
     static let bodiesBytesMax = 256 << 20
     /// Bodies up to here are answered without leaving the connection's event loop: a fraction of a millisecond.
     static let quickBytesMax = 64 << 10
+    /// An explanation is made so often at most, if another image is swapped in meanwhile.
+    private static let explainAttemptsMax = 3
     /// What names the version that all nodes get, and the one on trial, whichever they are.
     static let stable = "stable", canary = "canary"
 
@@ -134,7 +136,7 @@ final class NodeRoutes: Sendable {
     private func trial(_ host: ModelHost) -> String { host.model.canaryTopic == nil ? "the pipeline has no `publish.canary`" : host.status.trial }
 
     private func predict(_ body: UnsafeRawBufferPointer, _ request: Request, _ host: ModelHost, _ path: ModelPath) throws -> Response {
-        let served = try served(host, path)
+        var served = try served(host, path)
         let model = host.model.name
         var response: Response
         let count: Int
@@ -158,9 +160,12 @@ final class NodeRoutes: Sendable {
             response = Response(.ok, answer.body, type: answer.jsonLength == nil ? "application/json" : "application/octet-stream")
             if let length = answer.jsonLength { response.set(InferRequest.headerLength, String(length)) }
         case .explain:
-            let explanations = try host.predictor.explain(Predictor.instances(body), with: served)
+            let explanations: [Explanation]
+            let history: Explanation.History?
+            (served, explanations, history) = try explain(body, host, path)
             count = explanations.count
-            response = Response(.ok, Explanation.answer(explanations, outputs: Explanation.outputs(of: host.model), model: model, version: served.version))
+            response = Response(
+                .ok, Explanation.answer(explanations, history, outputs: Explanation.outputs(of: host.model), model: model, version: served.version))
         default:
             let predictions = try predict(Predictor.instances(body))
             count = predictions.count
@@ -170,6 +175,18 @@ final class NodeRoutes: Sendable {
         response.set(NodeClient.versionHeader, String(served.version))
         if let requestID { response.set(PredictionLog.requestIDHeader, requestID) }
         return response
+    }
+
+    /// The explanations with what moved the weights, both of one image; without it for a version on trial, or if images change too fast.
+    private func explain(_ body: UnsafeRawBufferPointer, _ host: ModelHost, _ path: ModelPath) throws -> (ServedImage, [Explanation], Explanation.History?) {
+        var attempt = 1
+        while true {
+            let served = try served(host, path)
+            let explanations = try host.predictor.explain(Predictor.instances(body), with: served)
+            let history = host.slot.moves(of: served) { Explanation.History(explanations, $0) }
+            if history != nil || attempt == Self.explainAttemptsMax || served === host.candidate.current { return (served, explanations, history) }
+            attempt += 1
+        }
     }
 
     private func jsonLength(_ request: Request) throws -> Int? {

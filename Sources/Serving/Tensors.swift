@@ -66,14 +66,15 @@ struct InputFields: Sendable {
     }
 }
 
-/// One input of a request. Valid as long as the request's bytes are.
-struct Tensor {
+/// One input of a request. Valid as long as the request's bytes are. A class, as its parts are asked for again and again.
+final class Tensor {
     enum Datatype: String, CaseIterable {
         case bool = "BOOL", uint8 = "UINT8", uint16 = "UINT16", uint32 = "UINT32", uint64 = "UINT64", int8 = "INT8", int16 = "INT16", int32 = "INT32",
             int64 = "INT64", fp16 = "FP16", bf16 = "BF16", fp32 = "FP32", fp64 = "FP64", bytes = "BYTES"
 
         init?(_ name: JSONText) {
-            guard let name = name.string, let datatype = Datatype(rawValue: name) else { return nil }
+            let content = name.bytes.dropFirst().dropLast()
+            guard name.isString, let datatype = Self.allCases.first(where: { content.elementsEqual($0.rawValue.utf8) }) else { return nil }
             self = datatype
         }
 
@@ -146,11 +147,13 @@ struct Tensor {
     ///   - binary: what is left of the data behind the JSON; the tensor's own is taken from it.
     init(_ cursor: inout JSONCursor, number: Int, fields: InputFields, binary: inout UnsafeRawBufferPointer) throws {
         let members = Members(&cursor, leaves: Self.leavesExpected)
-        guard let text = members.name, text.isString, let name = text.string else { throw ServingError("an input has no `name`") }
+        guard let text = members.name, text.isString else { throw ServingError("an input has no `name`") }
         guard let fieldNumber = fields.number(text, guess: number) else {
-            throw ServingError("input \(name) is no field that a feature of the model reads; there are \(fields.all.map(\.name).sorted().joined(separator: ", "))")
+            let known = fields.all.map(\.name).sorted().joined(separator: ", ")
+            throw ServingError("input \(text.string ?? text.text) is no field that a feature of the model reads; there are \(known)")
         }
         let field = fields.all[fieldNumber]
+        let name = field.name
         guard let datatype = members.datatype.flatMap(Datatype.init) else {
             throw ServingError("input \(name): `datatype` is none of \(Datatype.allCases.map(\.rawValue).joined(separator: ", "))")
         }
