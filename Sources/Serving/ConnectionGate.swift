@@ -136,7 +136,7 @@ final class ConnectionGate: ChannelInboundHandler {
         let bytes = head.headers.reduce(head.uri.utf8.count) { $0 + $1.name.utf8.count + $1.value.utf8.count + 4 }
         if bytes > limits.headerBytesMax || head.headers.count > limits.headersMax { return refuseHeaders() }
         unanswered += 1
-        answerBy = .distantFuture
+        limitAnswers(whole: unanswered - 1)
     }
 
     func receivedEnd() {
@@ -149,8 +149,12 @@ final class ConnectionGate: ChannelInboundHandler {
     func answered() {
         unanswered = max(unanswered - 1, 0)  // what the decoder refused is answered without having been counted
         answerBy = .now() + .seconds(limits.responseSecondsMax)
+        limitAnswers(whole: isReceiving && hasHead ? unanswered - 1 : unanswered)
         updateStage()
     }
+
+    /// A request that has not come wholly waits for no answer, but those before it do.
+    private func limitAnswers(whole: Int) { if whole <= 0 { answerBy = .distantFuture } }
 
     private func updateStage() {
         let stage: ConnectionTable.Stage = unanswered > 0 && !isReceiving ? .answering : isReceiving ? .receiving : .idle

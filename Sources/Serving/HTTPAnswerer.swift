@@ -1,5 +1,10 @@
-// The last handler of a connection: passes heads and bodies of requests on and writes what they are answered by. NIO's pipelining handler before it lets
-// the next request in when the answer is written, so there is one at a time, and no task and no other thread takes part unless the answer needs it.
+// The last handler of a connection: passes heads and bodies of requests on and writes what they are answered by. No task and no other thread takes part
+// unless the answer needs it.
+//
+// Invariants:
+//   - one request at a time: NIO's pipelining handler, before this one, lets the next in when the answer is written;
+//   - while the client does not take its answers nothing more is read than what has come, so what waits in memory is bounded;
+//   - a connection that is to end ends when what was written has left.
 
 import Glibc
 import NIOCore
@@ -7,8 +12,9 @@ import NIOHTTP1
 import NIOPosix
 import Synchronization
 
-final class HTTPAnswerer: ChannelInboundHandler {
+final class HTTPAnswerer: ChannelDuplexHandler {
     typealias InboundIn = HTTPServerRequestPart
+    typealias OutboundIn = HTTPServerResponsePart
     typealias OutboundOut = HTTPServerResponsePart
     typealias Responder = @Sendable (Request) -> Reply
 
@@ -26,7 +32,11 @@ final class HTTPAnswerer: ChannelInboundHandler {
     private var isKeptAlive = true
     /// An answer is being made or written by somebody else.
     private var isWaiting = false
-    private var isInputClosed = false
+    /// Answers of which the kernel does not have all.
+    private var leaving = 0
+    /// The client sends nothing more; and it wants the connection to end with the answer that is leaving.
+    private var isInputClosed = false, isEnding = false
+    private var isReadHeld = false
     private var streaming: Task<Void, Never>?
 
     init(_ responder: @escaping Responder) { self.responder = responder }
@@ -34,6 +44,7 @@ final class HTTPAnswerer: ChannelInboundHandler {
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         switch unwrapInboundIn(data) {
         case .head(let head):
+            guard !isEnding else { return }
             isKeptAlive = head.isKeepAlive
             stage = .answered
             switch responder(Request(head)) {
@@ -58,7 +69,7 @@ final class HTTPAnswerer: ChannelInboundHandler {
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
         if case ChannelEvent.inputClosed? = event as? ChannelEvent {
             isInputClosed = true
-            if !isWaiting { context.close(promise: nil) }
+            endIfDue(context)
         }
         context.fireUserInboundEventTriggered(event)
     }
@@ -66,7 +77,19 @@ final class HTTPAnswerer: ChannelInboundHandler {
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
         stage = .answered
         // The handler before this one has answered what is no HTTP.
-        if error is HTTPParserError { endOutput(context) } else { context.close(promise: nil) }
+        guard error is HTTPParserError, !isWaiting else { return context.close(promise: nil) }
+        isEnding = true
+        endIfDue(context)
+    }
+
+    func read(context: ChannelHandlerContext) {
+        isReadHeld = !context.channel.isWritable
+        if !isReadHeld { context.read() }
+    }
+
+    func channelWritabilityChanged(context: ChannelHandlerContext) {
+        if isReadHeld, context.channel.isWritable { read(context: context) }
+        context.fireChannelWritabilityChanged()
     }
 
     func channelInactive(context: ChannelHandlerContext) {
@@ -114,12 +137,19 @@ final class HTTPAnswerer: ChannelInboundHandler {
 
     /// The answer is written.
     private func end(_ context: ChannelHandlerContext) {
-        context.writeAndFlush(wrapOutboundOut(.end(nil)), promise: nil)
-        if !isKeptAlive || isInputClosed { endOutput(context) }
+        if !isKeptAlive { isEnding = true }
+        leaving += 1
+        context.writeAndFlush(wrapOutboundOut(.end(nil))).assumeIsolated().whenComplete { [self] _ in
+            leaving -= 1
+            endIfDue(context)
+        }
     }
 
-    /// The client ends the connection when it has read all; ending it while the client still sends would take the answer back.
-    private func endOutput(_ context: ChannelHandlerContext) { context.close(mode: isInputClosed ? .all : .output, promise: nil) }
+    private func endIfDue(_ context: ChannelHandlerContext) {
+        guard isEnding || isInputClosed, leaving == 0, !isWaiting else { return }
+        // The client ends the connection when it has read all; ending it while the client still sends would take the answer back.
+        context.close(mode: isInputClosed ? .all : .output, promise: nil)
+    }
 
     private func stream(
         _ body: @escaping @Sendable (_ write: (String) async throws -> Void) async throws -> Void, _ context: ChannelHandlerContext

@@ -14,8 +14,8 @@ import Testing
         }
     }
 
-    private func post(_ verb: String, _ body: String) -> String {
-        "POST /v1/models/clicks:\(verb) HTTP/1.1\r\nhost: h\r\ncontent-length: \(body.utf8.count)\r\n\r\n\(body)"
+    private func post(_ verb: String, _ body: String, model: String = "clicks") -> String {
+        "POST /v1/models/\(model):\(verb) HTTP/1.1\r\nhost: h\r\ncontent-length: \(body.utf8.count)\r\n\r\n\(body)"
     }
 
     /// Protects: requests that are sent without waiting are answered one after the other, whether an answer is made on the event loop, on another thread, or at
@@ -25,14 +25,14 @@ import Testing
             let client = try RawClient(port: port)
             let many = "{\"instances\":[" + Array(repeating: #"{"site":"s"}"#, count: 8000).joined(separator: ",") + "]}"
             let requests = [
-                post("explain", #"{"instances":[{}]}"#), post("predict", many), post("nothing", "{}"), post("predict", #"{"instances":[{}]}"#),
+                post("explain", #"{"instances":[{}]}"#), post("predict", many), post("predict", "{}", model: "none"), post("predict", #"{"instances":[{}]}"#),
                 "GET /healthz HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n",
             ]
             try await client.sendAll(requests.joined())
             let answers = try #require(try await client.read())
             let statuses = answers.split(separator: "HTTP/1.1 ").map { $0.prefix(3) }
             #expect(statuses == ["200", "200", "404", "200", "200"])
-            let order = [#""explanations""#, #""predictions":[0.5,0.5"#, "there is no", #""predictions":[0.5]"#, "ok\n"]
+            let order = [#""explanations""#, #""predictions":[0.5,0.5"#, "there is no model none", #""predictions":[0.5]"#, "ok\n"]
             let places = order.compactMap { answers.range(of: $0)?.lowerBound }
             #expect(places.count == order.count && places == places.sorted())
         }
