@@ -5,6 +5,8 @@ import PackageDescription
 let sanitizer = Context.environment["FRESHET_SANITIZER"]
 /// The per-event path is checked by tests in its ordinary build; `-Ounchecked` removes overflow and bounds traps there. Sanitized builds keep them.
 let hot: [SwiftSetting] = sanitizer == nil ? [.unsafeFlags(["-Ounchecked", "-enforce-exclusivity=unchecked"])] : []
+/// The state machine reaches for its parts at every event; that no two do so at once is checked where builds are sanitized.
+let exclusive: [SwiftSetting] = sanitizer == nil ? [.unsafeFlags(["-enforce-exclusivity=unchecked"])] : []
 
 let package = Package(
     name: "freshet",
@@ -48,7 +50,8 @@ let package = Package(
                 .embedInCode("../../schemas/migrations/0003_retention.sql"), .embedInCode("../../schemas/migrations/0004_publishing.sql"),
                 .embedInCode("../../schemas/migrations/0005_drift.sql"),
                 .embedInCode("../../schemas/migrations/0006_questions.sql"), .embedInCode("../../schemas/migrations/0007_hours.sql"),
-            ]
+            ],
+            swiftSettings: exclusive
         ),
         .target(
             name: "Serving",

@@ -1,6 +1,7 @@
 // The body of a request for predictions: {"instances": [{...}, {...}]}, events without labels.
 
 import CSimdJSON
+import Synchronization
 
 /// Calls `body` with each instance's JSON, in order, for `EventDecoder.decode(requireLabel: false)`. Other members of the request are checked to be
 /// JSON and ignored.
@@ -28,8 +29,10 @@ public func splitItems(
     let example = "a request is \(example)"
     guard request.count > 0, let bytes = request.baseAddress else { throw .request("the request is empty; \(example)") }
     guard request.count < Int(UInt32.max) else { throw .request("the request has 4 GiB or more") }
-    let json = fsj_create("", nil, nil, 0, UInt32(EventDecoder.fieldsMaximum), UInt32(EventDecoder.depthMaximum), 0)
-    defer { fsj_destroy(json) }
+    let splitter = Splitter.idle.withLock { $0.popLast() } ?? Splitter()
+    // Of a large request it has much memory.
+    defer { if request.count <= Splitter.keptBytesMax { Splitter.idle.withLock { if $0.count < Splitter.idleMax { $0.append(splitter) } } } }
+    let json = splitter.json
     var report = fsj_report()
     var items: UnsafePointer<fsj_span>?
     var count: UInt32 = 0
@@ -46,4 +49,17 @@ public func splitItems(
     guard count > 0, let items else { throw .request("`\(member)` is empty; \(example)") }
     for index in 0..<Int(count) { body(UnsafeRawBufferPointer(start: items[index].start, count: items[index].length)) }
     return Int(count)
+}
+
+/// What splits requests, kept for the next one.
+///
+/// `@unchecked Sendable`: whoever has taken it out of the pool is the only one to have it.
+private final class Splitter: @unchecked Sendable {
+    static let idle = Mutex<[Splitter]>([])
+    static let idleMax = 16
+    static let keptBytesMax = 1 << 16
+
+    let json = fsj_create("", nil, nil, 0, UInt32(EventDecoder.fieldsMaximum), UInt32(EventDecoder.depthMaximum), 0)
+
+    deinit { fsj_destroy(json) }
 }

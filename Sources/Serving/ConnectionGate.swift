@@ -71,6 +71,8 @@ final class ConnectionGate: ChannelInboundHandler {
     private var headBytes = 0, lineHasEnded = false
     /// Requests whose answers the client has not taken wholly.
     private var unanswered = 0
+    /// The connection ends with the answer that is under way.
+    private var mustEnd = false
     private var receiveBy = NIODeadline.distantFuture, answerBy = NIODeadline.distantFuture, idleBy = NIODeadline.distantFuture
 
     init(_ limits: HTTPLimits, _ table: ConnectionTable) {
@@ -99,11 +101,7 @@ final class ConnectionGate: ChannelInboundHandler {
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         guard !isRefused else { return }
         let bytes = unwrapInboundIn(data)
-        if !isReceiving {
-            isReceiving = true
-            receiveBy = .now() + .seconds(limits.requestSecondsMax)
-            updateStage()
-        }
+        if !isReceiving { beginReceiving() }
         if !hasHead {
             headBytes += bytes.readableBytes
             lineHasEnded = lineHasEnded || bytes.readableBytesView.contains(UInt8(ascii: "\n"))
@@ -112,10 +110,27 @@ final class ConnectionGate: ChannelInboundHandler {
         if isReceiving, !hasHead, headBytes > limits.headerBytesMax { lineHasEnded ? refuseHeaders() : refuseURL() }
     }
 
+    private func beginReceiving() {
+        isReceiving = true
+        receiveBy = .now() + .seconds(limits.requestSecondsMax)
+        updateStage()
+    }
+
+    /// Passed on, the order to end would end the connection when an answer is written, and not when the client has all of it.
+    func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+        if event is ChannelShouldQuiesceEvent, unanswered > 0 {
+            mustEnd = true
+        } else {
+            context.fireUserInboundEventTriggered(event)
+        }
+    }
+
     // MARK: What the watch tells
 
     /// A request's head; refused if it is beyond a limit.
     func received(_ head: HTTPRequestHead) {
+        // It may have come in one piece with the end of the request before.
+        if !isReceiving { beginReceiving() }
         hasHead = true
         if head.uri.utf8.count > limits.urlBytesMax { return refuseURL() }
         let bytes = head.headers.reduce(head.uri.utf8.count) { $0 + $1.name.utf8.count + $1.value.utf8.count + 4 }
@@ -135,6 +150,9 @@ final class ConnectionGate: ChannelInboundHandler {
         unanswered = max(unanswered - 1, 0)  // what the decoder refused is answered without having been counted
         answerBy = .now() + .seconds(limits.responseSecondsMax)
         updateStage()
+        guard mustEnd, unanswered == 0 else { return }
+        mustEnd = false
+        context?.fireUserInboundEventTriggered(ChannelShouldQuiesceEvent())
     }
 
     private func updateStage() {
@@ -186,18 +204,22 @@ final class ConnectionGate: ChannelInboundHandler {
     }
 }
 
-/// Tells the gate where requests and answers begin and end.
+/// Tells the gate where requests and answers begin and end. An answer to HEAD is that to GET without its body.
 private final class RequestWatch: ChannelDuplexHandler {
     typealias InboundIn = HTTPServerRequestPart
     typealias OutboundIn = HTTPServerResponsePart
 
     private let gate: ConnectionGate
+    /// Whether the requests that have no answer yet, the oldest first, are HEAD.
+    private var wantsHeadOnly: [Bool] = []
 
     init(_ gate: ConnectionGate) { self.gate = gate }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         switch unwrapInboundIn(data) {
-        case .head(let head): gate.received(head)
+        case .head(let head):
+            wantsHeadOnly.append(head.method == .HEAD)
+            gate.received(head)
         case .body: break
         case .end: gate.receivedEnd()
         }
@@ -210,7 +232,15 @@ private final class RequestWatch: ChannelDuplexHandler {
             promise?.fail(ChannelError.alreadyClosed)
             return
         }
-        guard case .end = unwrapOutboundIn(data) else { return context.write(data, promise: promise) }
+        switch unwrapOutboundIn(data) {
+        case .body where wantsHeadOnly.first == true: promise?.succeed()
+        case .head, .body: context.write(data, promise: promise)
+        case .end: writeEnd(context, data, promise)
+        }
+    }
+
+    private func writeEnd(_ context: ChannelHandlerContext, _ data: NIOAny, _ promise: EventLoopPromise<Void>?) {
+        if !wantsHeadOnly.isEmpty { wantsHeadOnly.removeFirst() }  // what the decoder refused has no request
         let promise = promise ?? context.eventLoop.makePromise()
         promise.futureResult.assumeIsolated().whenComplete { [gate] _ in gate.answered() }
         context.write(data, promise: promise)

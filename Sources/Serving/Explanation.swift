@@ -1,13 +1,17 @@
 // Why a prediction is what it is: every feature with what it added to the margin. Exact, because a linear model's margin is nothing but that sum.
 //
 //   {"explanations": [{"prediction": 0.12, "margin": -1.9, "features": [
-//     {"feature": "constant", "index": 7, "value": 1, "weight": -2.1, "contribution": -2.1}, ...]}],
-//    "predictions": [0.12], "model_name": "clicks", "model_version": "430"}
+//     {"feature": "constant", "index": 7, "value": 1, "weight": -2.1, "contribution": -2.1, "moved_by": 429, "moves": 12}, ...]}],
+//    "predictions": [0.12], "since": 402, "model_name": "clicks", "model_version": "430"}
 //
 // The contributions, added up in their order as 32-bit floats, are the margin, bit for bit; the prediction is the link function of it. A dense vector is
 // one feature, without value and weight. Where the model has several outputs (classes, or the members of a bank that `optimizer: auto` mixes), the answer
 // names them in `outputs`, and `margins`, `weights` and `contributions` are lists of one number each; of several outputs, contributions of dense vectors
-// make the sum exact to rounding only. What mixes the members is not linear, so a bank's explanation ends at the members' margins: whatever would be
+// make the sum exact to rounding only.
+// `moved_by` is the version that last moved the weight, or one of the weights, and `moves` how many publications did, as this node saw it since version
+// `since`; null and 0 if none did, see WeightMoves. `moved_after` is there where a whole image came: it was a version after that one, up to `moved_by`.
+// A dense vector has none of it, and neither has an answer of a version on trial.
+// What mixes the members is not linear, so a bank's explanation ends at the members' margins: whatever would be
 // said of single features beyond them would depend on an order of removing them, and would not be exact.
 
 import Model
@@ -22,22 +26,41 @@ struct Explanation {
     let margins: [Float]
     let features: [(name: String, contribution: Contribution)]
 
+    /// What moved the weights.
+    struct History: Sendable {
+        let since: UInt64
+        /// By the feature's index.
+        let moves: [Int: WeightMoves.Move]
+
+        init(_ explanations: [Explanation], _ known: WeightMoves) {
+            since = known.since
+            var moves: [Int: WeightMoves.Move] = [:]
+            for explanation in explanations {
+                for (_, contribution) in explanation.features where contribution.value != nil {
+                    moves[contribution.index] = known.move(ofFeature: contribution.index)
+                }
+            }
+            self.moves = moves
+        }
+    }
+
     /// The answer, as above.
-    static func answer(_ explanations: [Explanation], outputs: [String], model: String, version: UInt64) -> [UInt8] {
+    static func answer(_ explanations: [Explanation], _ history: History?, outputs: [String], model: String, version: UInt64) -> [UInt8] {
         var text = "{\"explanations\":["
         for (index, explanation) in explanations.enumerated() {
             if index > 0 { text += "," }
-            explanation.append(to: &text, isOne: outputs.isEmpty)
+            explanation.append(to: &text, history, isOne: outputs.isEmpty)
         }
         text += "],\"predictions\":["
         Predictor.append(explanations.map(\.prediction), to: &text)
         text += "],"
+        if let history { text += "\"since\":\(history.since)," }
         if !outputs.isEmpty { text += "\"outputs\":[\(outputs.map(jsonString).joined(separator: ","))]," }
         text += "\"model_name\":\(jsonString(model)),\"model_version\":\"\(version)\"}"
         return Array(text.utf8)
     }
 
-    private func append(to text: inout String, isOne: Bool) {
+    private func append(to text: inout String, _ history: History?, isOne: Bool) {
         /// `"margin":1` or `"margins":[1,2]`
         func add(_ name: String, _ numbers: [Float]) {
             text += isOne ? "\"\(name)\":\(numbers[0])" : "\"\(name)s\":[\(numbers.map(\.description).joined(separator: ","))]"
@@ -55,6 +78,11 @@ struct Explanation {
                 text += ","
             }
             add("contribution", contribution.parts)
+            if let history, contribution.value != nil {
+                let move = history.moves[contribution.index]
+                text += ",\"moved_by\":\(move.map { String($0.version) } ?? "null"),\"moves\":\(move?.count ?? 0)"
+                if let after = move?.after { text += ",\"moved_after\":\(after)" }
+            }
             text += "}"
         }
         text += "]}"

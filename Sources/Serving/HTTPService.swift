@@ -96,6 +96,11 @@ final class BoundPort: Sendable {
     }
 }
 
+extension HTTPRequest.Method {
+    /// GET, or HEAD, of whose answer `RequestWatch` takes the body away.
+    var reads: Bool { self == .get || self == .head }
+}
+
 extension Response {
     /// An answer of `text`, JSON unless said otherwise.
     init(_ status: HTTPResponse.Status, _ text: String, type: String = "application/json") {

@@ -23,9 +23,9 @@ struct InferRequest {
     /// - Parameters:
     ///   - body: of the whole request.
     ///   - jsonLength: where binary data begin; nil if there are none.
-    ///   - fields: what the model has, by name.
+    ///   - fields: what the model has.
     /// - Throws: `ServingError` or `RecordsError` that tells the client what is wrong with the request.
-    init(_ body: UnsafeRawBufferPointer, jsonLength: Int?, fields: [String: InputField]) throws {
+    init(_ body: UnsafeRawBufferPointer, jsonLength: Int?, fields: InputFields) throws {
         let jsonLength = jsonLength ?? body.count
         guard (0...body.count).contains(jsonLength) else {
             throw ServingError("\(Self.headerLength) is \(jsonLength), but the body has \(body.count) bytes")
@@ -33,19 +33,36 @@ struct InferRequest {
         let json = UnsafeRawBufferPointer(rebasing: body[..<jsonLength])
         var binary = UnsafeRawBufferPointer(rebasing: body[jsonLength...])
         // Checks all of it; from here on its parts are found where they stand.
-        try splitItems(
+        let inputs = try splitItems(
             of: "inputs", in: json, example: #"{"inputs": [{"name": "field", "shape": [1], "datatype": "BYTES", "data": [value]}, ...]}"#,
             maximum: EventDecoder.fieldsMaximum
         ) { _ in }
-        let members = JSONText(json).members
-        let tensors = try (members["inputs"]?.items ?? []).map { try Tensor($0, fields: fields, binary: &binary) }
-        guard binary.isEmpty else { throw ServingError("\(binary.count) bytes of data are behind the last input's") }
-        if let twice = Dictionary(grouping: tensors, by: \.field.name).first(where: { $1.count > 1 }) {
-            throw ServingError("input \(twice.key) is there twice")
+        var tensors: [Tensor] = []
+        tensors.reserveCapacity(inputs)
+        var (id, outputs, parameters): (JSONText?, JSONText?, JSONText?)
+        var cursor = JSONCursor(json)
+        guard cursor.next(), cursor.enter("{") else { throw ServingError("the request is not an object") }
+        while cursor.next() {
+            let key = cursor.value()
+            guard cursor.next() else { break }
+            if key.is("inputs"), cursor.enter("[") {
+                while cursor.next() { tensors.append(try Tensor(&cursor, number: tensors.count, fields: fields, binary: &binary)) }
+                continue
+            }
+            let value = cursor.value()
+            if key.is("id") { id = value }
+            if key.is("outputs") { outputs = value }
+            if key.is("parameters") { parameters = value }
         }
-        let count = tensors.first?.shape[0] ?? 0
-        if let other = tensors.first(where: { $0.shape[0] != count }) {
-            throw ServingError("input \(other.field.name) has \(other.shape[0]) instances, \(tensors[0].field.name) has \(count)")
+        guard binary.isEmpty else { throw ServingError("\(binary.count) bytes of data are behind the last input's") }
+        var isThere = [Bool](repeating: false, count: fields.all.count)
+        for tensor in tensors {
+            guard !isThere[tensor.fieldNumber] else { throw ServingError("input \(tensor.field.name) is there twice") }
+            isThere[tensor.fieldNumber] = true
+        }
+        let count = tensors.first?.count ?? 0
+        if let other = tensors.first(where: { $0.count != count }) {
+            throw ServingError("input \(other.field.name) has \(other.count) instances, \(tensors[0].field.name) has \(count)")
         }
         guard (1...Predictor.instancesMax).contains(count) else {
             throw ServingError("the tensors have \(count) instances; there must be 1 to \(Predictor.instancesMax): send several requests")
@@ -53,14 +70,13 @@ struct InferRequest {
 
         self.tensors = tensors
         self.count = count
-        id = members["id"]
+        self.id = id
         if let id, !id.isString { throw ServingError("`id` must be a string") }
-        let outputs = members["outputs"]?.items.map(\.members) ?? []
-        for output in outputs where output["name"]?.string != Self.output {
+        let wanted = outputs?.items ?? []
+        for output in wanted where output["name"]?.string != Self.output {
             throw ServingError("there is no output \(output["name"]?.string ?? "without a name"); there is \(Self.output)")
         }
-        isOutputBinary = outputs.first?["parameters"]?.members["binary_data"]?.boolean
-            ?? members["parameters"]?.members["binary_data_output"]?.boolean ?? false
+        isOutputBinary = wanted.first?["parameters"]?["binary_data"]?.boolean ?? parameters?["binary_data_output"]?.boolean ?? false
     }
 
     /// Calls `body` with each instance as a JSON object, in order. The bytes are valid only until it returns.
@@ -69,9 +85,9 @@ struct InferRequest {
         for instance in 0..<count {
             json.removeAll(keepingCapacity: true)
             json.append(UInt8(ascii: "{"))
-            for (index, tensor) in tensors.enumerated() {
+            for index in tensors.indices {
                 if index > 0 { json.append(UInt8(ascii: ",")) }
-                try tensor.append(instance: instance, to: &json)
+                try tensors[index].append(instance: instance, to: &json)
             }
             json.append(UInt8(ascii: "}"))
             json.withUnsafeBytes(body)

@@ -7,13 +7,6 @@ import Foundation
 struct JSONText {
     let bytes: UnsafeRawBufferPointer
 
-    init(_ bytes: UnsafeRawBufferPointer) {
-        var range = 0..<bytes.count
-        while let last = range.last, Self.isSpace(bytes[last]) { range = range.dropLast() }
-        while let first = range.first, Self.isSpace(bytes[first]) { range = range.dropFirst() }
-        self.bytes = UnsafeRawBufferPointer(rebasing: bytes[range])
-    }
-
     /// The first byte says what a value is.
     private var first: UInt8 { bytes.first ?? 0 }
     var isArray: Bool { first == UInt8(ascii: "[") }
@@ -31,7 +24,19 @@ struct JSONText {
         }
     }
 
-    var integer: Int? { isInteger ? Int(text) : nil }
+    /// A number that is written without fraction and exponent, and is an `Int`.
+    var integer: Int? {
+        guard let first = bytes.first else { return nil }
+        let digits = first == UInt8(ascii: "-") ? bytes.dropFirst() : bytes[...]
+        var number = 0
+        for byte in digits {
+            let digit = Int(byte) - Int(UInt8(ascii: "0"))
+            let (tens, isLarge) = number.multipliedReportingOverflow(by: 10)
+            guard (0...9).contains(digit), !isLarge, tens <= Int.max - digit else { return nil }
+            number = tens + digit
+        }
+        return digits.isEmpty ? nil : digits.count < bytes.count ? -number : number
+    }
 
     /// A string's content, unescaped.
     var string: String? {
@@ -40,74 +45,117 @@ struct JSONText {
         return try? JSONDecoder().decode(String.self, from: Data(bytes))
     }
 
+    /// Whether this is a string of this content, which has nothing that must be escaped.
+    func `is`(_ content: StaticString) -> Bool {
+        let count = content.utf8CodeUnitCount
+        guard isString, bytes.count >= count + 2, let base = bytes.baseAddress else { return false }
+        if bytes.count == count + 2, memcmp(base + 1, content.utf8Start, count) == 0 { return true }
+        return bytes.contains(UInt8(ascii: "\\")) && string == content.description
+    }
+
     /// As it is written.
     var text: String { String(decoding: bytes, as: UTF8.self) }
 
     /// An array's items; none of anything else.
     var items: [JSONText] {
         var items: [JSONText] = []
-        if isArray { eachPart { items.append($0) } }
+        var cursor = JSONCursor(bytes)
+        guard cursor.enter("[") else { return [] }
+        while cursor.next() { items.append(cursor.value()) }
         return items
     }
 
-    /// An object's members, of which the last of a name counts; none of anything else.
-    var members: [String: JSONText] {
-        var members: [String: JSONText] = [:]
-        var key: String?
-        guard first == UInt8(ascii: "{") else { return [:] }
-        eachPart { part in
-            if let name = key {
-                members[name] = part
-                key = nil
-            } else {
-                key = part.string
-            }
+    /// The member of an object that has a name, the last of them; nil of anything else.
+    subscript(_ name: StaticString) -> JSONText? {
+        var found: JSONText?
+        var cursor = JSONCursor(bytes)
+        guard cursor.enter("{") else { return nil }
+        while cursor.next() {
+            let key = cursor.value()
+            guard cursor.next() else { break }
+            let value = cursor.value()
+            if key.is(name) { found = value }
         }
-        return members
+        return found
     }
+}
 
-    /// The single values in an array, and in the arrays within it, in order.
-    func appendLeaves(to leaves: inout [JSONText]) {
-        guard isArray else { return leaves.append(self) }
-        eachPart { $0.appendLeaves(to: &leaves) }
-    }
+/// Goes through a JSON text, from value to value.
+struct JSONCursor {
+    private let bytes: UnsafeRawBufferPointer
+    private var at = 0
 
-    /// The values of a container, keys included.
-    private func eachPart(_ body: (JSONText) -> Void) {
-        var at = 1
-        while at < bytes.count - 1 {
-            let byte = bytes[at]
-            if byte == UInt8(ascii: ",") || byte == UInt8(ascii: ":") || Self.isSpace(byte) {
+    init(_ bytes: UnsafeRawBufferPointer) { self.bytes = bytes }
+
+    /// The byte to be read; 0 behind the text.
+    private var byte: UInt8 { at < bytes.count ? bytes[at] : 0 }
+
+    /// Goes to where the next value begins, the first of the text or another of the container; behind the container's last it goes behind the container,
+    /// and says that there is none.
+    mutating func next() -> Bool {
+        while true {
+            switch byte {
+            case UInt8(ascii: ","), UInt8(ascii: ":"), 0x20, 0x0a, 0x0d, 0x09: at += 1
+            case UInt8(ascii: "]"), UInt8(ascii: "}"):
                 at += 1
-                continue
+                return false
+            case 0: return false
+            default: return true
             }
-            let end = min(self.end(from: at), bytes.count - 1)
-            body(JSONText(UnsafeRawBufferPointer(rebasing: bytes[at..<end])))
-            at = end
         }
     }
 
-    /// Where the value that begins at a byte ends; always behind it.
-    private func end(from start: Int) -> Int {
-        var at = start
+    /// Goes into the container that begins here, which is a `bracket`; false if none does.
+    mutating func enter(_ bracket: Unicode.Scalar) -> Bool {
+        guard byte == UInt8(ascii: bracket) else { return false }
+        at += 1
+        return true
+    }
+
+    /// Whether a list begins here.
+    var isList: Bool { byte == UInt8(ascii: "[") }
+
+    /// Goes behind the value that begins here.
+    mutating func value() -> JSONText {
+        let start = at
         var depth = 0
-        while at < bytes.count {
-            switch bytes[at] {
+        scan: while true {
+            switch byte {
             case UInt8(ascii: "\""):
                 at += 1
-                while at < bytes.count, bytes[at] != UInt8(ascii: "\"") { at += bytes[at] == UInt8(ascii: "\\") ? 2 : 1 }
-                if depth == 0 { return at + 1 }
-            case UInt8(ascii: "["), UInt8(ascii: "{"): depth += 1
+                while byte != UInt8(ascii: "\""), byte != 0 { at += byte == UInt8(ascii: "\\") ? 2 : 1 }
+                at += 1
+                if depth == 0 { break scan }
+            case UInt8(ascii: "["), UInt8(ascii: "{"):
+                depth += 1
+                at += 1
             case UInt8(ascii: "]"), UInt8(ascii: "}"):
                 depth -= 1
-                if depth <= 0 { return at + 1 }
-            case let byte where depth == 0 && at > start && (byte == UInt8(ascii: ",") || byte == UInt8(ascii: ":") || Self.isSpace(byte)): return at
-            default: break
+                if depth >= 0 { at += 1 }
+                if depth <= 0 { break scan }
+            case UInt8(ascii: ","), UInt8(ascii: ":"), 0x20, 0x0a, 0x0d, 0x09:
+                if depth == 0 { break scan }
+                at += 1
+            case 0: break scan
+            default: at += 1
             }
-            at += 1
         }
-        return at
+        return JSONText(bytes: UnsafeRawBufferPointer(rebasing: bytes[start..<max(start, min(at, bytes.count))]))
     }
 
-    private static func isSpace(_ byte: UInt8) -> Bool { byte == 0x20 || byte == 0x0a || byte == 0x0d || byte == 0x09 }
+    /// Goes behind the array that begins here; returns the items of it and of all arrays in it, in order.
+    mutating func leaves(capacity: Int) -> [JSONText] {
+        var leaves: [JSONText] = []
+        leaves.reserveCapacity(capacity)
+        var depth = 0
+        repeat {
+            if enter("[") {
+                depth += 1
+            } else {
+                leaves.append(value())
+            }
+            while depth > 0, !next() { depth -= 1 }
+        } while depth > 0
+        return leaves
+    }
 }

@@ -49,7 +49,9 @@ struct ModelPath {
         default: return nil
         }
         guard parts.count == 1 || parts.count == 3 && parts[1] == "versions" else { return nil }
-        func decoded(_ text: Substring) -> String { text.removingPercentEncoding ?? String(text) }
+        func decoded(_ text: Substring) -> String {
+            text.utf8.contains(UInt8(ascii: "%")) ? text.removingPercentEncoding ?? String(text) : String(text)
+        }
         model = decoded(parts[0])
         version = parts.count == 3 ? decoded(parts[2]) : nil
     }

@@ -1,7 +1,7 @@
 // The image that requests are answered from, and how the next one takes its place.
 //
 // A node holds two images of a model, the served one and the spare: 2.2 bytes a weight together (64 bytes for each 60 weights, twice, and
-// two bits a block). One thread, the model's follower, owns the `ImageWriter`; any number of threads read the `ModelSlot`.
+// two bits a block); and four more once it was asked what moved them. One thread, the model's follower, owns the `ImageWriter`; any number of threads read the `ModelSlot`.
 //
 // Invariants:
 //   - a `ServedImage` in the slot is complete, its hash was verified, and nobody writes to it while it is there;
@@ -38,17 +38,38 @@ public final class ServedImage: Sendable {
 /// Where readers find the served image of one model.
 package final class ModelSlot: Sendable {
     private let served = Mutex<ServedImage?>(nil)
+    /// Nil until it is asked for. Held while the image is swapped, so that it always tells of the one that is served.
+    private let moves = Mutex<WeightMoves?>(nil)
 
     package init() {}
 
     /// The image to answer from; nil before the first one. All of a request must be answered from the one it got.
     package var current: ServedImage? { served.withLock { $0 } }
 
+    /// What moved the weights of features, which is noted from the first call on, in four bytes a weight. Nil if `image` is no longer what is served.
+    package func moves<Result: Sendable>(of image: ServedImage, _ body: (WeightMoves) -> Result) -> Result? {
+        moves.withLock { moves in
+            guard current === image else { return nil }
+            let known = moves ?? WeightMoves(image.image.layout, since: image.version)
+            moves = known
+            return body(known)
+        }
+    }
+
     /// Puts `image` in place and returns what was there.
-    fileprivate func swap(_ image: ServedImage?) -> ServedImage? {
-        served.withLock { place in
-            defer { place = image }
-            return place
+    ///
+    /// - Parameter blocks: those in which they may differ; nil if that is not known.
+    fileprivate func swap(_ image: ServedImage?, changed blocks: [UInt32]? = nil) -> ServedImage? {
+        moves.withLock { moves in
+            if let image, let before = current {
+                moves?.note(before.image, image.image, version: image.version, blocks: blocks)
+            } else {
+                moves = nil
+            }
+            return served.withLock { place in
+                defer { place = image }
+                return place
+            }
         }
     }
 }
@@ -95,7 +116,7 @@ package struct ImageWriter: ~Copyable {
         let image = try levelSpare(with: served)
         lag = nil
         try verify(try image.apply(changes, head: head), publication)
-        swap(image, publication)
+        swap(image, publication, changed: changes.blocks)
         lag = changes.blocks
     }
 
@@ -111,9 +132,9 @@ package struct ImageWriter: ~Copyable {
         }
     }
 
-    private mutating func swap(_ image: Image, _ publication: Publication) {
+    private mutating func swap(_ image: Image, _ publication: Publication, changed blocks: [UInt32]? = nil) {
         let next = ServedImage(image: image, publication: publication, swappedAtMilliseconds: millisecondsNow())
-        spare = slot.swap(next)
+        spare = slot.swap(next, changed: blocks)
         served = next
     }
 

@@ -34,9 +34,7 @@ package final class ModelHost: Sendable {
     /// The version on trial, while there is one on this node.
     let candidate = ModelSlot()
     let predictor: Predictor
-    /// The fields that its features read.
-    let inputs: [InputField]
-    let inputsByName: [String: InputField]
+    let inputs: InputFields
     /// Where its predictions are written; nil: nowhere.
     let log: PredictionLog?
     private let start: ContinuousClock.Instant
@@ -46,8 +44,7 @@ package final class ModelHost: Sendable {
         self.model = model
         self.log = log
         predictor = Predictor(plan: model.plan, link: model.link)
-        inputs = InputField.all(of: model.plan)
-        inputsByName = Dictionary(inputs.map { ($0.name, $0) }) { first, _ in first }
+        inputs = InputFields(model.plan)
         start = now
     }
 

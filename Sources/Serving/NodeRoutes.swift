@@ -30,6 +30,8 @@ final class NodeRoutes: Sendable {
     static let bodyBytesMax = 4 << 20
     /// Bodies that are being read, of all requests together; 503 beyond.
     static let bodiesBytesMax = 256 << 20
+    /// An explanation is made so often at most, if another image is swapped in meanwhile.
+    private static let explainAttemptsMax = 3
     /// What names the version that all nodes get, and the one on trial, whichever they are.
     static let stable = "stable", canary = "canary"
 
@@ -68,7 +70,7 @@ final class NodeRoutes: Sendable {
     /// Throws `Refusal`, or another error that tells the client what to change.
     private func route(_ request: Request) async throws -> Response {
         if let path = ModelPath(request.uri.path) {
-            guard (request.method == .post) == path.verb.isPost, path.verb.isPost || request.method == .get else {
+            guard path.verb.isPost ? request.method == .post : request.method.reads else {
                 return .methodNotAllowed(path.verb.isPost ? .post : .get)
             }
             guard let host = byName[path.model] else {
@@ -76,7 +78,7 @@ final class NodeRoutes: Sendable {
             }
             return try await answer(request, host, path)
         }
-        guard request.method == .get else { return .methodNotAllowed(.get) }
+        guard request.method.reads else { return .methodNotAllowed(.get) }
         switch request.uri.path {
         case "/": return Response(.ok, overview)
         case "/v1/models": return Response(.ok, "{\"models\":[\(hosts.map { jsonString($0.model.name) }.joined(separator: ","))]}")
@@ -130,7 +132,7 @@ final class NodeRoutes: Sendable {
     private func trial(_ host: ModelHost) -> String { host.model.canaryTopic == nil ? "the pipeline has no `publish.canary`" : host.status.trial }
 
     private func predict(_ body: UnsafeRawBufferPointer, _ request: Request, _ host: ModelHost, _ path: ModelPath) throws -> Response {
-        let served = try served(host, path)
+        var served = try served(host, path)
         let model = host.model.name
         var response: Response
         let count: Int
@@ -147,16 +149,19 @@ final class NodeRoutes: Sendable {
         }
         switch path.verb {
         case .infer:
-            let infer = try InferRequest(body, jsonLength: try jsonLength(request), fields: host.inputsByName)
+            let infer = try InferRequest(body, jsonLength: try jsonLength(request), fields: host.inputs)
             let predictions = try predict(infer.eachInstance, id: infer.id?.string)
             count = predictions.count
             let answer = infer.answer(predictions, outputs: host.model.outputs, model: model, version: served.version)
             response = Response(.ok, answer.body, type: answer.jsonLength == nil ? "application/json" : "application/octet-stream")
             if let length = answer.jsonLength { response.set(InferRequest.headerLength, String(length)) }
         case .explain:
-            let explanations = try host.predictor.explain(Predictor.instances(body), with: served)
+            let explanations: [Explanation]
+            let history: Explanation.History?
+            (served, explanations, history) = try explain(body, host, path)
             count = explanations.count
-            response = Response(.ok, Explanation.answer(explanations, outputs: Explanation.outputs(of: host.model), model: model, version: served.version))
+            response = Response(
+                .ok, Explanation.answer(explanations, history, outputs: Explanation.outputs(of: host.model), model: model, version: served.version))
         default:
             let predictions = try predict(Predictor.instances(body))
             count = predictions.count
@@ -166,6 +171,18 @@ final class NodeRoutes: Sendable {
         response.set(NodeClient.versionHeader, String(served.version))
         if let requestID { response.set(PredictionLog.requestIDHeader, requestID) }
         return response
+    }
+
+    /// The explanations with what moved the weights, both of one image; without it for a version on trial, or if images change too fast.
+    private func explain(_ body: UnsafeRawBufferPointer, _ host: ModelHost, _ path: ModelPath) throws -> (ServedImage, [Explanation], Explanation.History?) {
+        var attempt = 1
+        while true {
+            let served = try served(host, path)
+            let explanations = try host.predictor.explain(Predictor.instances(body), with: served)
+            let history = host.slot.moves(of: served) { Explanation.History(explanations, $0) }
+            if history != nil || attempt == Self.explainAttemptsMax || served === host.candidate.current { return (served, explanations, history) }
+            attempt += 1
+        }
     }
 
     private func jsonLength(_ request: Request) throws -> Int? {
@@ -227,7 +244,7 @@ final class NodeRoutes: Sendable {
         let versions = [stable, candidate == stable ? nil : candidate].compactMap { $0.map { "\"\($0)\"" } }
         let classes = host.model.outputs == 1 ? "" : ",\(host.model.outputs)"
         return "{\"name\":\(jsonString(host.model.name)),\"versions\":[\(versions.joined(separator: ","))],\"platform\":\"freshet\","
-            + "\"inputs\":[\(host.inputs.map(\.metadata).joined(separator: ","))],"
+            + "\"inputs\":[\(host.inputs.all.map(\.metadata).joined(separator: ","))],"
             + "\"outputs\":[{\"name\":\"\(InferRequest.output)\",\"datatype\":\"FP64\",\"shape\":[-1\(classes)]}]}"
     }
 

@@ -43,9 +43,13 @@ public struct StatusServer: Service {
         // Pages say what is wrong with a query, however long, better than a limit does.
         (limits.urlBytesMax, limits.headerBytesMax) = (32 << 10, 48 << 10)
         try await HTTPService(host: host, port: port, bound: bound, logger: logger, limits: limits) { request in
-            let page = PageRequest(method: request.method.rawValue, path: request.uri.path, query: request.uri.query)
-            if let answer = await pages(page) { return Response(answer) }
-            guard request.method == .get else { return .methodNotAllowed(.get) }
+            let method = request.method.reads ? HTTPRequest.Method.get : request.method
+            if var answer = await pages(PageRequest(method: method.rawValue, path: request.uri.path, query: request.uri.query)) {
+                // Nobody would take what a stream sends.
+                if request.method == .head, case .stream = answer.body { answer.body = .bytes([]) }
+                return Response(answer)
+            }
+            guard request.method.reads else { return .methodNotAllowed(.get) }
             switch request.uri.path {
             case "/metrics": return Response(metrics: metrics())
             case "/healthz": return .alive

@@ -46,11 +46,39 @@ struct InputField: Sendable {
     }
 }
 
-/// One input of a request. Valid as long as the request's bytes are.
-struct Tensor {
+/// The fields that a model's features read.
+struct InputFields: Sendable {
+    let all: [InputField]
+    /// Each one's name as a member of an instance, with its colon.
+    fileprivate let keys: [[UInt8]]
+    private let numbers: [String: Int]
+
+    init(_ plan: EventPlan) {
+        all = InputField.all(of: plan)
+        keys = all.map { Array("\(jsonString($0.name)):".utf8) }
+        numbers = Dictionary(all.enumerated().map { ($1.name, $0) }) { first, _ in first }
+    }
+
+    /// Which field has the name that a JSON string is; `guess` is looked at first.
+    fileprivate func number(_ name: JSONText, guess: Int) -> Int? {
+        if guess < keys.count, name.bytes.elementsEqual(keys[guess].dropLast()) { return guess }
+        return name.string.flatMap { numbers[$0] }
+    }
+}
+
+/// One input of a request. Valid as long as the request's bytes are. A class, as its parts are asked for again and again.
+final class Tensor {
     enum Datatype: String, CaseIterable {
         case bool = "BOOL", uint8 = "UINT8", uint16 = "UINT16", uint32 = "UINT32", uint64 = "UINT64", int8 = "INT8", int16 = "INT16", int32 = "INT32",
             int64 = "INT64", fp16 = "FP16", bf16 = "BF16", fp32 = "FP32", fp64 = "FP64", bytes = "BYTES"
+
+        init?(_ name: JSONText) {
+            let content = name.bytes.dropFirst().dropLast()
+            guard name.isString else { return nil }
+            // One that is written with escapes is read as text.
+            guard let datatype = Self.allCases.first(where: { content.elementsEqual($0.rawValue.utf8) }) ?? name.string.flatMap(Self.init(rawValue:)) else { return nil }
+            self = datatype
+        }
 
         /// Of an element in binary data; of BYTES the length before it.
         var byteCount: Int {
@@ -63,6 +91,9 @@ struct Tensor {
         }
     }
 
+    /// Room for so many elements is taken before they are counted.
+    private static let leavesExpected = 16
+
     private enum Elements {
         case json([JSONText])
         /// Behind a request's JSON; of BYTES an element each, of others one behind the other.
@@ -71,7 +102,9 @@ struct Tensor {
     }
 
     let field: InputField
-    let shape: [Int]
+    let fieldNumber: Int
+    /// Instances.
+    let count: Int
     private let datatype: Datatype
     private let elements: Elements
     /// Elements of one instance.
@@ -79,34 +112,68 @@ struct Tensor {
     /// The field's name as a member of an instance, with its colon.
     private let key: [UInt8]
 
+    /// The members of an input, of which the last of a name counts.
+    private struct Members {
+        var name, shape, datatype, parameters: JSONText?
+        /// The items of a list; nil if there is none.
+        var data: [JSONText]?
+        var hasData = false
+
+        /// - Parameter leaves: how many there may be.
+        init(_ cursor: inout JSONCursor, leaves: Int) {
+            guard cursor.enter("{") else { _ = cursor.value(); return }
+            while cursor.next() {
+                let key = cursor.value()
+                guard cursor.next() else { return }
+                if key.is("data") {
+                    let isList = cursor.isList
+                    let items = cursor.leaves(capacity: leaves)
+                    (data, hasData) = (isList ? items : nil, true)
+                    continue
+                }
+                let value = cursor.value()
+                if key.is("name") { name = value }
+                if key.is("shape") { shape = value }
+                if key.is("datatype") { datatype = value }
+                if key.is("parameters") { parameters = value }
+            }
+        }
+    }
+
     /// Reads one of a request's `inputs`.
     ///
     /// - Parameters:
-    ///   - fields: what the model has, by name.
+    ///   - cursor: where the input begins; it is passed.
+    ///   - number: of the input.
+    ///   - fields: what the model has.
     ///   - binary: what is left of the data behind the JSON; the tensor's own is taken from it.
-    init(_ input: JSONText, fields: [String: InputField], binary: inout UnsafeRawBufferPointer) throws {
-        let members = input.members
-        guard let name = members["name"]?.string else { throw ServingError("an input has no `name`") }
-        guard let field = fields[name] else {
-            throw ServingError("input \(name) is no field that a feature of the model reads; there are \(fields.keys.sorted().joined(separator: ", "))")
+    init(_ cursor: inout JSONCursor, number: Int, fields: InputFields, binary: inout UnsafeRawBufferPointer) throws {
+        let members = Members(&cursor, leaves: Self.leavesExpected)
+        guard let text = members.name, text.isString else { throw ServingError("an input has no `name`") }
+        guard let fieldNumber = fields.number(text, guess: number) else {
+            let known = fields.all.map(\.name).sorted().joined(separator: ", ")
+            throw ServingError("input \(text.string ?? text.text) is no field that a feature of the model reads; there are \(known)")
         }
-        guard let datatype = members["datatype"]?.string.flatMap(Datatype.init) else {
+        let field = fields.all[fieldNumber]
+        let name = field.name
+        guard let datatype = members.datatype.flatMap(Datatype.init) else {
             throw ServingError("input \(name): `datatype` is none of \(Datatype.allCases.map(\.rawValue).joined(separator: ", "))")
         }
-        guard let sizes = members["shape"], sizes.isArray else { throw ServingError("input \(name) has no `shape`; it is [instances]") }
+        guard let sizes = members.shape, sizes.isArray else { throw ServingError("input \(name) has no `shape`; it is [instances]") }
         // So that no product of sizes overflows.
-        let shape = sizes.items.compactMap(\.integer).filter { (0...Int(Int32.max)).contains($0) }
+        let items = sizes.items
+        let shape = items.compactMap(\.integer).filter { (0...Int(Int32.max)).contains($0) }
         let width = shape.dropFirst().reduce(1) { $0.multipliedReportingOverflow(by: $1).partialValue }
         let wanted = if case .dense(let size) = field.form { size } else { 1 }
-        guard shape.count == sizes.items.count, (1...2).contains(shape.count), width == wanted else {
+        guard shape.count == items.count, (1...2).contains(shape.count), width == wanted else {
             let right = if case .dense(let size) = field.form { "[instances, \(size)]" } else { "[instances] or [instances, 1]" }
             throw ServingError("input \(name) has the shape \(sizes.text); it must be \(right)")
         }
         if field.form == .json, datatype != .bytes { throw ServingError("input \(name): `datatype` must be BYTES, each element the field's value as JSON text") }
         let count = shape[0] * width
 
-        if let size = members["parameters"]?.members["binary_data_size"] {
-            guard let size = size.integer, size >= 0, size <= binary.count, members["data"] == nil else {
+        if let size = members.parameters?["binary_data_size"] {
+            guard let size = size.integer, size >= 0, size <= binary.count, !members.hasData else {
                 throw ServingError("input \(name): `binary_data_size` must be the bytes of its data behind the JSON, which has \(binary.count) left, and it has no `data`")
             }
             let data = UnsafeRawBufferPointer(rebasing: binary[..<size])
@@ -116,17 +183,16 @@ struct Tensor {
                 throw ServingError("input \(name) has \(size) bytes of data; \(count) elements of \(datatype.rawValue) have \(count * datatype.byteCount)")
             }
         } else {
-            guard let data = members["data"], data.isArray else { throw ServingError("input \(name) has no list `data`") }
-            var leaves: [JSONText] = []
-            data.appendLeaves(to: &leaves)
-            guard leaves.count == count else { throw ServingError("input \(name) has \(leaves.count) elements of data; its shape says \(count)") }
-            elements = .json(leaves)
+            guard let data = members.data else { throw ServingError("input \(name) has no list `data`") }
+            guard data.count == count else { throw ServingError("input \(name) has \(data.count) elements of data; its shape says \(count)") }
+            elements = .json(data)
         }
         self.field = field
-        self.shape = shape
+        self.fieldNumber = fieldNumber
+        self.count = shape[0]
         self.datatype = datatype
         self.width = width
-        key = Array("\(jsonString(name)):".utf8)
+        key = fields.keys[fieldNumber]
     }
 
     private static func texts(_ data: UnsafeRawBufferPointer, _ count: Int, _ name: String) throws -> [UnsafeRawBufferPointer] {

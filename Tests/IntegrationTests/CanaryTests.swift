@@ -49,7 +49,7 @@ extension Integration {
         }
 
         /// Protects: one node tries a version and the other does not; a better one goes to both by itself, one that has learned wrong labels is taken back
-        /// and never reaches the other; a learner that is killed in a trial begins a new one; all of it is in the history.
+        /// and never reaches the other; a learner that is killed in a trial begins a new one, which an operator's order ends; all of it is in the history.
         @Test func betterAndWorse() async throws {
             try await Loop.with(
                 .clicks, topics: ["clicks.canary.versions:1", "clicks.canary.images:1"], replacing: Self.tried
@@ -99,6 +99,14 @@ extension Integration {
                     try loop.number(
                         "SELECT count(*) FROM freshet.publications p WHERE version > \(stable) AND NOT EXISTS (SELECT FROM freshet.decisions d WHERE d.version = p.version AND d.decision = 'publish' AND d.decided_by = 'canary')"
                     ) == 0)
+
+                // An operator's order ends the trial that is under way, and the history says what did.
+                let last = "(SELECT decision FROM freshet.decisions WHERE decided_by = 'canary' ORDER BY id DESC LIMIT 1)"
+                for _ in 0..<60 where try loop.number("SELECT count(*) FROM (SELECT \(last) AS decision) d WHERE decision = 'canary'") == 0 {
+                    try await traffic.serve(500)
+                }
+                try await loop.freshet("hold", loop.file)
+                try await until("the trial's end is recorded", state: { learner.standardError }) { try decided(loop, "hold", rule: "canary_ordered", after: 0) > 0 }
                 for client in clients { await client.close() }
                 #expect(try await learner.terminate() == 0)
                 #expect(try await loop.json("verify", loop.file)["equal"].bool == true)

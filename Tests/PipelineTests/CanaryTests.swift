@@ -113,6 +113,23 @@ import Testing
         #expect(decision.kind == .hold && decision.rule == .unseen)
     }
 
+    /// Protects: a trial of which nothing comes back is over all the same, undecided and with the reason; and one that an operator ends says so.
+    @Test func endsWithoutOutcomes() throws {
+        let driver = try Driver(more: 10, wrong: false)
+        let events = Array(repeating: #"{"site":"a","clicked":1}"#, count: 1000)
+        for _ in 0..<19 {
+            try driver.learn(events)
+            #expect(driver.canary.judge() == nil)
+        }
+        try driver.learn(events)
+        let decision = try #require(driver.canary.judge())
+        #expect(decision.kind == .hold && decision.rule == .undecided && decision.text?.hasPrefix("ended by its limit") == true)
+
+        let ended = try #require(driver.canary.end(.ordered))
+        #expect(ended.kind == .hold && ended.version == 2 && ended.servedVersion == 1 && ended.text == "ended by an operator's order")
+        #expect(driver.canary.candidate == nil && driver.canary.judge() == nil && driver.canary.end(.ordered) == nil)
+    }
+
     /// Protects: what names the version changes nothing of what is learned, so a running lineage goes on when it is added.
     @Test func learnsTheSame() throws {
         let with = try Self.definition()

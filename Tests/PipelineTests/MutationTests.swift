@@ -55,12 +55,12 @@ import Testing
         let genuine = try machine.encode()
         // Magic, semantics, length and hash are before the version; lineage, absent, lost, no tails, no exclusions and the incarnation behind it.
         let version = 12 + definition.learningHash.utf8.count, learned = version + 8 + 32
-        for (place, what) in [
-            (version, "version"), (version + 12, "absent"), (version + 20, "lost"), (learned, "learned"), (learned + 8, "refused"),
-            (learned + 32, "unknown fields"),
+        for (place, count, what) in [
+            (version, 8, "version"), (version + 12, 8, "absent"), (version + 20, 8, "lost"), (learned, 8, "learned"), (learned + 8, 8, "refused"),
+            (learned, 16, "learned and refused"), (learned + 32, 8, "unknown fields"),
         ] {
             var bytes = genuine
-            bytes.replaceSubrange(place..<place + 8, with: [UInt8](repeating: 0xff, count: 8))
+            bytes.replaceSubrange(place..<place + count, with: [UInt8](repeating: 0xff, count: count))
             #expect(throws: FormatError.self, "\(what)") { try bytes.withUnsafeBytes { try StateMachine(definition, restoring: $0) } }
         }
         machine.learner.image.mixture.pointer[3] = .nan

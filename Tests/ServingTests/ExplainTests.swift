@@ -22,6 +22,9 @@ import Testing
             let weights: [Float]?
             let contribution: Float?
             let contributions: [Float]?
+            let moved_by: UInt64?
+            let moves: Int?
+            let moved_after: UInt64?
         }
         /// A number, or one a class.
         struct Prediction: Decodable, Equatable {
@@ -35,6 +38,7 @@ import Testing
         let explanations: [Explanation]
         let predictions: [Prediction]
         let outputs: [String]?
+        let since: UInt64?
         let model_version: String
     }
 
@@ -64,6 +68,40 @@ import Testing
                     #expect(feature.contribution == (feature.weight ?? .nan) * (feature.value ?? .nan), "\(feature)")
                 }
             }
+        }
+    }
+
+    /// Protects: an explanation says by which version each weight moved last, and how many publications moved it, from the first question on.
+    @Test func moves() async throws {
+        let layout = ImageLayout(richPlan)
+        var kafka = try TestKafka()
+        defer { kafka.close() }
+        let learner = TestLearner(layout: layout)
+        for _ in 0..<20 { _ = learner.patch() }
+        try kafka.send(learner.whole())
+        try await withNode([kafka.model(plan: richPlan, layout: layout)]) { node, client in
+            try await eventually("there is an image") { node.servedImage(of: "clicks") != nil }
+            let first = try await explain(client)
+            #expect(first.since == learner.version && first.model_version == String(learner.version))
+            for feature in first.explanations[0].features { #expect(feature.moved_by == nil && feature.moves == (feature.feature == "emb" ? nil : 0)) }
+
+            var expected: [Int: (version: UInt64, count: Int)] = [:]
+            for _ in 0..<60 {
+                let before = learner.image.copy()
+                try kafka.send(learner.patch())
+                for feature in 0..<layout.featureCount where before.weights(ofFeature: feature) != learner.image.weights(ofFeature: feature) {
+                    expected[feature] = (learner.version, (expected[feature]?.count ?? 0) + 1)
+                }
+            }
+            try await eventually("the last patch is served") { node.servedImage(of: "clicks")?.version == learner.version }
+            let answer = try await explain(client)
+            #expect(answer.since == first.since)
+            let features = answer.explanations.flatMap(\.features).filter { $0.value != nil }
+            for feature in features {
+                #expect(feature.moved_by == expected[feature.index]?.version && feature.moves == expected[feature.index]?.count ?? 0, "\(feature)")
+                #expect(feature.moved_after == nil)
+            }
+            #expect(features.contains { $0.moved_by != nil } && features.contains { $0.moved_by == nil })
         }
     }
 

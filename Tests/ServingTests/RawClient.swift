@@ -27,6 +27,9 @@ final class RawClient: Sendable {
             || errno == EAGAIN
     }
 
+    /// Says that nothing more comes, and still reads.
+    func endSending() { shutdown(socket, Int32(SHUT_WR)) }
+
     /// Sends all of it, as fast as the server takes it; false once the server has ended the connection.
     @discardableResult
     func sendAll(_ text: String) async throws -> Bool {

@@ -3,6 +3,7 @@
 //
 //   - It keeps both images as they were published: with int8 2.2 bytes a weight. An outcome is scored by the image that served it.
 //   - The verdict is a function of the events in their recorded order, from the first batch after the trial began.
+//   - It ends even where no outcomes come: once `learnedPerOutcomeMaximum` times as many events as the outcomes that it waits for were learned.
 //   - It changes what leaves, never what is learned. A learner that starts again begins with a new trial, of its newest version, against the version that
 //     was published to all nodes last.
 
@@ -30,6 +31,9 @@ package final class Canary {
         }
     }
 
+    /// Feedback that names no version, or another, is learned as well; with more of it than this a trial of the outcomes says nothing.
+    static let learnedPerOutcomeMaximum: UInt64 = 10
+
     private let rules: PipelineDefinition.Canary
     private let objective: Loss
     /// What all nodes have been sent, but those of a trial; nil before the first.
@@ -37,6 +41,8 @@ package final class Canary {
     /// Nil between trials.
     package private(set) var candidate: Held?
     private var comparison: MeanComparison
+    /// Events since the trial began.
+    private var learned: UInt64 = 0
     private var stableScores: [Score?] = []
     private var candidateScores: [Score?] = []
 
@@ -55,13 +61,19 @@ package final class Canary {
     package func begin(_ held: Held) {
         candidate = held
         comparison = Self.comparison(rules)
+        learned = 0
     }
 
-    /// What was on trial, if anything was.
+    /// Takes back what is on trial, if anything is.
     @discardableResult
-    package func end() -> Held? {
+    package func end(_ rule: TrialDecision.Rule?) -> TrialDecision? {
         defer { candidate = nil }
-        return candidate
+        return decided(.hold, rule)
+    }
+
+    private func decided(_ kind: TrialDecision.Kind, _ rule: TrialDecision.Rule?) -> TrialDecision? {
+        guard let candidate, let stable else { return nil }
+        return TrialDecision(version: candidate.version, kind: kind, rule: rule, servedVersion: stable.version, comparison: comparison)
     }
 
     /// All nodes are sent this.
@@ -80,6 +92,7 @@ package final class Canary {
     /// The batch was learned.
     package func add(_ batch: ExampleBatch) {
         guard let candidate, let stable else { return }
+        learned += UInt64(batch.count - batch.refusals.count)
         for (index, version) in batch.servedBy where batch.examples[index].refusal < 0 {
             let isCandidates = version == candidate.version
             guard isCandidates || version == stable.version, let score = (isCandidates ? candidateScores : stableScores)[index] else { continue }
@@ -89,23 +102,18 @@ package final class Canary {
 
     /// What the outcomes say by now; nil while they do not say it clearly.
     package func judge() -> TrialDecision? {
-        guard let candidate, let stable else { return nil }
-        func decided(_ kind: TrialDecision.Kind, _ rule: TrialDecision.Rule) -> TrialDecision {
-            TrialDecision(version: candidate.version, kind: kind, rule: rule, servedVersion: stable.version, comparison: comparison)
-        }
         if let (difference, halfWidth) = comparison.interval {
             if difference - halfWidth > rules.lossIncrease { return decided(.hold, .worse) }
             if difference + halfWidth < rules.lossIncrease { return decided(.publish, .notWorse) }
         }
-        guard comparison.count >= UInt64(rules.events) else { return nil }
+        guard comparison.count >= UInt64(rules.events) else {
+            return learned >= UInt64(rules.events) * Self.learnedPerOutcomeMaximum ? decided(.hold, .undecided) : nil
+        }
         return comparison.second.count < MeanComparison.observationsMinimum ? decided(.hold, .unseen) : decided(.publish, .events)
     }
 
     /// For the history: a trial has begun.
-    package var beginning: TrialDecision? {
-        guard let candidate, let stable else { return nil }
-        return TrialDecision(version: candidate.version, kind: .canary, rule: nil, servedVersion: stable.version, comparison: comparison)
-    }
+    package var beginning: TrialDecision? { decided(.canary, nil) }
 }
 
 /// A trial's beginning or end, with the figures.
@@ -128,6 +136,22 @@ public struct TrialDecision: Sendable, Equatable {
         case events = "canary_events"
         /// In as many outcomes hardly any were its.
         case unseen = "canary_unseen"
+        /// So many events were learned that the outcomes were not to be expected any more.
+        case undecided = "canary_undecided"
+        /// An operator has ordered what nodes get.
+        case ordered = "canary_ordered"
+        /// The nodes could not be sent it.
+        case unsent = "canary_unsent"
+
+        /// Of an end that the outcomes do not explain.
+        var reason: String? {
+            switch self {
+            case .worse, .notWorse, .events, .unseen: nil
+            case .undecided: "ended by its limit: too few of the events learned name a version that is compared; do clients send it back?"
+            case .ordered: "ended by an operator's order"
+            case .unsent: "ended because the version could not be sent to the nodes"
+            }
+        }
     }
 
     public var version: UInt64
@@ -138,9 +162,11 @@ public struct TrialDecision: Sendable, Equatable {
     /// First the stable version's losses, then the candidate's.
     public var comparison: MeanComparison
 
-    /// How sure it is, in words; nil where there is nothing to say yet.
+    /// Why, and how sure it is, in words; nil where there is nothing to say yet.
     public var text: String? {
-        comparison.interval.map { "the loss differs by \(rounded($0.difference)) ± \(rounded($0.halfWidth))" }
+        let figures = comparison.interval.map { "the loss differs by \(rounded($0.difference)) ± \(rounded($0.halfWidth))" }
+        let parts = [rule?.reason, figures].compactMap { $0 }
+        return parts.isEmpty ? nil : parts.joined(separator: "; ")
     }
 }
 

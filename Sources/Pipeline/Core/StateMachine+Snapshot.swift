@@ -132,9 +132,9 @@ extension StateMachine {
         try monitor.restore(from: &reader, format: format)
         if format >= 4 { try adaptation.restore(from: &reader) }
         try learner.restore(from: &reader)
-        adaptation.setRate(at: learned + refused, learner)
         try reader.expectEnd()
         try checkRestored()
+        adaptation.setRate(at: learned + refused, learner)
     }
 
     /// What format 3 has more than format 2.

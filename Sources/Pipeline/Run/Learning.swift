@@ -148,7 +148,7 @@ final class Learning {
         if machine.learned > 0, isDue, publisher.underWay.load(ordering: .relaxed) == 0, run.cuts.hasRoom || isOver {
             var item = RecordItem(newestEventMilliseconds: newest)
             publish(machine.learner.image.seal(), with: &item)
-            if item.publication != nil || item.decision != nil || item.trial != nil { run.cuts.push(item) }
+            if item.publication != nil || item.decision != nil || !item.trials.isEmpty { run.cuts.push(item) }
         }
         let reason = isOver ? "stop" : dueSnapshot
         if let reason, isOver || run.cuts.hasRoom, machine.pendingIsEmpty, machine.isSnapshotPossible, machine.version > snapshotVersion, claimSnapshot(isLast: isOver) {
@@ -202,7 +202,7 @@ final class Learning {
     /// Publishes the newest version, just cut, where orders, the gate and the canary allow it.
     private func publish(_ hash: ImageHash, with item: inout RecordItem) {
         let order = run.publishing.value
-        guard order.mode == .newest else { return endTrial() }
+        guard order.mode == .newest else { return endTrial(.ordered, &item) }
         let isNew = order.generation != generation
         // What an operator has promoted goes out as it is.
         let isPromoted = isNew && order.request != nil
@@ -214,7 +214,7 @@ final class Learning {
         let isWhole = publisher.wantsImage.exchange(false, ordering: .relaxed) || isDue || isNew
         var job: PublicationJob
         if let canary {
-            endTrial()
+            endTrial(.ordered, &item)
             let held = held(hash)
             canary.publish(held)
             job = PublicationJob(held, after: nil, whole: true)
@@ -266,12 +266,10 @@ final class Learning {
     /// Goes on with the trial that is under way, or begins one of the newest version.
     private func advance(_ canary: Canary, _ hash: ImageHash, _ order: PublishingOrder, _ item: inout RecordItem) {
         generation = order.generation
-        if trials?.trialHasFailed.exchange(false, ordering: .relaxed) == true { canary.end() }
+        if trials?.trialHasFailed.exchange(false, ordering: .relaxed) == true { endTrial(.unsent, &item) }
         if let decision = canary.judge(), let candidate = canary.candidate {
-            item.trial = decision
-            run.logger.notice(
-                "the trial of version \(decision.version) is over: \(decision.rule?.rawValue ?? ""), \(decision.text ?? ""); \(decision.kind == .publish ? "all nodes get it" : "the nodes keep version \(decision.servedVersion)")")
-            guard decision.kind == .publish else { return endTrial() }
+            guard decision.kind == .publish else { return endTrial(decision.rule, &item) }
+            tell(decision, &item)
             sendToAll(candidate, after: canary.stable, order, &item)
             item.publication?.endsTrial = true
             canary.publish(candidate)
@@ -283,7 +281,7 @@ final class Learning {
             canary.begin(held)
             let names = Array(run.servingNodes.value.prefix(run.definition.canary?.nodes ?? 0))
             run.logger.notice("version \(held.version) is tried on \(names.joined(separator: ", "))")
-            item.trial = canary.beginning
+            if let beginning = canary.beginning { item.trials.append(beginning) }
             item.publication = PublicationJob(held, after: nil, whole: true)
             item.publication?.audience = names
             item.publication?.generation = order.generation
@@ -303,9 +301,18 @@ final class Learning {
         send(job, order, &item)
     }
 
-    private func endTrial() {
-        guard canary?.end() != nil else { return }
+    /// Takes back what is on trial, if anything is.
+    private func endTrial(_ rule: TrialDecision.Rule?, _ item: inout RecordItem) {
+        guard let decision = canary?.end(rule) else { return }
+        tell(decision, &item)
         trials?.mustEndTrial.store(true, ordering: .relaxed)
+    }
+
+    /// A trial is over.
+    private func tell(_ decision: TrialDecision, _ item: inout RecordItem) {
+        item.trials.append(decision)
+        let outcome = decision.kind == .publish ? "all nodes get it" : "the nodes keep version \(decision.servedVersion)"
+        run.logger.notice("the trial of version \(decision.version) is over: \(decision.rule?.rawValue ?? ""), \(decision.text ?? ""); \(outcome)")
     }
 
     /// Says when holding begins, and when it ends.

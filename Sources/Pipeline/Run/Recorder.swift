@@ -15,8 +15,8 @@ struct RecordItem: Sendable {
     var publication: PublicationJob?
     /// What the gate has decided of the version.
     var decision: Decision?
-    /// Of the trial that begins or ends.
-    var trial: TrialDecision?
+    /// Of trials that end and begin, in order.
+    var trials: [TrialDecision] = []
     /// The whole state, and why it is stored.
     var snapshot: (state: SnapshotStream, reason: String)?
     var newestEventMilliseconds: Int64 = 0

@@ -54,7 +54,7 @@ final class Recording {
             run.service.onVersion(sealed)
         }
         if let decision = item.decision { try recorder.record(decision) }
-        if let trial = item.trial { try recorder.record(trial) }
+        for trial in item.trials { try recorder.record(trial) }
         // Recovery begins from a snapshot only when the history knows that the dead letters up to it have left.
         if item.sealed == nil, item.snapshot != nil { try recorder.finish() }
         if let snapshot = item.snapshot, !run.snapshots.push((version, snapshot.state, snapshot.reason)) { snapshot.state.cancel() }

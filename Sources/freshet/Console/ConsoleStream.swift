@@ -94,16 +94,28 @@ final class ConsoleStreams: Sendable {
 
     /// - Throws: `ConsoleError` where there are too many.
     func open(_ feed: StateFeed) throws -> PageResponse {
-        guard count.load(ordering: .relaxed) < Self.streamsMaximum else {
+        let place = Place(self)
+        guard count.load(ordering: .relaxed) <= Self.streamsMaximum else {
             throw ConsoleError(503, "\(Self.streamsMaximum) streams are open", remedy: "close one, or ask for the pipeline again and again")
         }
         return PageResponse(
             status: 200, type: "text/event-stream",
             body: .stream { [self] write in
-                count.add(1, ordering: .relaxed)
-                defer { count.subtract(1, ordering: .relaxed) }
+                defer { withExtendedLifetime(place) {} }
                 try await run(feed, write)
             })
+    }
+
+    /// One of the streams, until nobody can run it any more: a client may be gone before it begins.
+    private final class Place: Sendable {
+        private let streams: ConsoleStreams
+
+        init(_ streams: ConsoleStreams) {
+            self.streams = streams
+            streams.count.add(1, ordering: .relaxed)
+        }
+
+        deinit { streams.count.subtract(1, ordering: .relaxed) }
     }
 
     private func run(_ feed: StateFeed, _ write: (String) async throws -> Void) async throws {
