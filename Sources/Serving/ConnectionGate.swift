@@ -210,15 +210,21 @@ private final class RequestWatch: ChannelDuplexHandler {
     typealias OutboundIn = HTTPServerResponsePart
 
     private let gate: ConnectionGate
-    /// Whether the requests that have no answer yet, the oldest first, are HEAD.
-    private var wantsHeadOnly: [Bool] = []
+    /// The requests that have no answer yet, the oldest first.
+    private var asked: [Asked] = []
+
+    private struct Asked {
+        var wantsHeadOnly: Bool
+        /// HTTP/1.0 ends with its answer, unless the client says otherwise: Hummingbird does not look.
+        var isLast: Bool
+    }
 
     init(_ gate: ConnectionGate) { self.gate = gate }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         switch unwrapInboundIn(data) {
         case .head(let head):
-            wantsHeadOnly.append(head.method == .HEAD)
+            asked.append(Asked(wantsHeadOnly: head.method == .HEAD, isLast: head.version == .http1_0 && !head.isKeepAlive))
             gate.received(head)
         case .body: break
         case .end: gate.receivedEnd()
@@ -233,16 +239,20 @@ private final class RequestWatch: ChannelDuplexHandler {
             return
         }
         switch unwrapOutboundIn(data) {
-        case .body where wantsHeadOnly.first == true: promise?.succeed()
+        case .body where asked.first?.wantsHeadOnly == true: promise?.succeed()
         case .head, .body: context.write(data, promise: promise)
         case .end: writeEnd(context, data, promise)
         }
     }
 
     private func writeEnd(_ context: ChannelHandlerContext, _ data: NIOAny, _ promise: EventLoopPromise<Void>?) {
-        if !wantsHeadOnly.isEmpty { wantsHeadOnly.removeFirst() }  // what the decoder refused has no request
+        let isLast = asked.first?.isLast ?? false
+        if !asked.isEmpty { asked.removeFirst() }  // what the decoder refused has no request
         let promise = promise ?? context.eventLoop.makePromise()
-        promise.futureResult.assumeIsolated().whenComplete { [gate] _ in gate.answered() }
+        promise.futureResult.assumeIsolated().whenComplete { [gate] _ in
+            gate.answered()
+            if isLast { context.close(promise: nil) }
+        }
         context.write(data, promise: promise)
     }
 }
