@@ -17,6 +17,8 @@ struct Decoded: Equatable {
     var indices: [UInt32] { features.map(\.index) }
 }
 
+/// Not inlined: where nobody looks at its arrays, Swift 6.3.1 frees them before it fills them, which the address sanitizer sees.
+@inline(never)
 func decode(_ bytes: [UInt8]?, _ decoder: EventDecoder, requireLabel: Bool = true) -> Decoded {
     let batch = ExampleBatch()
     if let bytes {
