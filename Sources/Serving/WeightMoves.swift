@@ -3,8 +3,8 @@
 // A weight moves with a publication if the value that it is served with is another than before, because it was learned or because its block got another scale.
 // Four bytes a weight say by which version, counted from `since`, and how often: a count that stops at `movesMax`.
 //
-// Invariant: what is noted is what led from version `since` to the image that is served. A version that cannot be counted from `since`, as one that an
-// operator went back to before it, begins anew with itself.
+// Invariant: what is noted is what led from version `since` to the image that is served. A version that is older than the one before, as one that an operator
+// went back to, begins anew with itself.
 
 import Glibc
 import Model
@@ -54,8 +54,8 @@ package struct WeightMoves: Sendable {
     ///
     /// - Parameter blocks: those in which they may differ; nil if that is not known, because it came as a whole.
     mutating func note(_ before: Image, _ after: Image, version: UInt64, blocks: [UInt32]?) {
-        guard version > since, version - since <= Self.versionsMax else { return self = WeightMoves(layout, since: version) }
-        loads[version] = blocks == nil ? self.version : nil
+        guard version > since, version >= self.version, version - since <= Self.versionsMax else { return self = WeightMoves(layout, since: version) }
+        if version > self.version { loads[version] = blocks == nil ? self.version : nil }
         self.version = version
         switch layout.weights {
         case .fp32: note(FP32.self, before, after, blocks)

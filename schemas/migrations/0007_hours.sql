@@ -1,7 +1,7 @@
 -- What stays of versions that are collected: their figures, rolled up by the hour. And how far behind a learner is.
 
 ALTER TABLE freshet.pipelines ADD COLUMN lag_events bigint;
-COMMENT ON COLUMN freshet.pipelines.lag_events IS 'Events that the broker has and the learner has not, when it last renewed the lease.';
+COMMENT ON COLUMN freshet.pipelines.lag_events IS 'Events that the broker had and the learner had not with the newest version; null while no learner learns.';
 
 CREATE TABLE freshet.collected_hours (
     pipeline text NOT NULL,
@@ -30,7 +30,7 @@ COMMENT ON VIEW freshet.hour_history IS 'The figures of versions that were colle
 COMMENT ON COLUMN freshet.hour_history.versions IS 'How many of the hour''s versions were collected; some may be there still.';
 COMMENT ON COLUMN freshet.hour_history.learned IS 'Events learned by them.';
 COMMENT ON COLUMN freshet.hour_history.drift_events IS 'Drifts on these events.';
-COMMENT ON COLUMN freshet.hour_history.loss IS 'The mean over the versions of their window''s mean loss (logloss where the loss is logistic or softmax); so are auc, accuracy and calibration_error.';
+COMMENT ON COLUMN freshet.hour_history.loss IS 'The mean over the versions of their window''s mean loss (logloss where the loss is logistic or softmax); so are auc, accuracy and calibration_error. Where some versions have no such figure it is approximate.';
 COMMENT ON COLUMN freshet.hour_history.loss_least IS 'Of the best version''s window.';
 COMMENT ON COLUMN freshet.hour_history.loss_greatest IS 'Of the worst version''s window.';
 

@@ -41,8 +41,9 @@ package final class Canary {
     /// Nil between trials.
     package private(set) var candidate: Held?
     private var comparison: MeanComparison
-    /// Events since the trial began.
+    /// Events learned of those that came since the trial began.
     private var learned: UInt64 = 0
+    private var beganMilliseconds: Int64 = 0
     private var stableScores: [Score?] = []
     private var candidateScores: [Score?] = []
 
@@ -58,8 +59,11 @@ package final class Canary {
         MeanComparison(confidence: rules.confidence, sharpestAt: rules.events / 10)
     }
 
-    package func begin(_ held: Held) {
+    ///
+    /// - Parameter atMilliseconds: now, by the clock of the events' timestamps; older ones are no outcomes of it.
+    package func begin(_ held: Held, atMilliseconds: Int64 = 0) {
         candidate = held
+        beganMilliseconds = atMilliseconds
         comparison = Self.comparison(rules)
         learned = 0
     }
@@ -90,9 +94,11 @@ package final class Canary {
     }
 
     /// The batch was learned.
-    package func add(_ batch: ExampleBatch) {
+    ///
+    /// - Parameter newestMilliseconds: the timestamp of its newest event. What was left behind by an outage may be learned long after, and says nothing of a trial.
+    package func add(_ batch: ExampleBatch, newestMilliseconds: Int64 = .max) {
         guard let candidate, let stable else { return }
-        learned += UInt64(batch.count - batch.refusals.count)
+        if newestMilliseconds >= beganMilliseconds { learned += UInt64(batch.count - batch.refusals.count) }
         for (index, version) in batch.servedBy where batch.examples[index].refusal < 0 {
             let isCandidates = version == candidate.version
             guard isCandidates || version == stable.version, let score = (isCandidates ? candidateScores : stableScores)[index] else { continue }

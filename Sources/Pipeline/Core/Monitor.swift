@@ -59,11 +59,14 @@ struct Monitor {
 
     /// - Parameter windows: of the reference's version; nil: the newest ones of this state, if they are due.
     mutating func apply(_ reference: Reference, windows: [UInt8]? = nil) throws {
-        if let windows { try refer(to: windows) } else { shifts.referenceHasMoved() }
+        if let windows { try refer(to: windows, of: reference.version) } else { shifts.referenceHasMoved() }
         self.reference = reference
     }
 
-    mutating func refer(to windows: [UInt8]) throws { try shifts.refer(to: windows) }
+    mutating func refer(to windows: [UInt8], of version: UInt64) throws { try shifts.refer(to: windows, of: version) }
+
+    /// See `ShiftWatch.windowsVersion`.
+    var windowsVersion: UInt64? { shifts.windowsVersion }
 
     /// See `StateMachine.windows`.
     func windows() throws -> [UInt8]? { try shifts.windows() }

@@ -30,6 +30,7 @@ struct ShiftWatch {
     private(set) var slices: [SliceShift] = []
     private var distributions: Distributions?
     private var sliceMetrics: SliceMetrics?
+    private let loss: String
     private let fields: [String]
     private let sliceFields: [String]
     // Asking an optional of another module for nil copies it.
@@ -46,6 +47,8 @@ struct ShiftWatch {
         var slices: [String] = []
         /// The newest window is to become the reference.
         var wantsReference = false
+        /// The version whose windows are the reference, if they came with a command.
+        var windowsVersion: UInt64?
     }
 
     /// The loss since the reference.
@@ -87,6 +90,7 @@ struct ShiftWatch {
     init(_ definition: PipelineDefinition) throws {
         task = definition.learn.loss.task
         let observed = definition.plan.observedFields
+        loss = "\(definition.learn.loss.name)"
         fields = observed.map(\.name) + [Self.prediction, "<label>"]
         sliceFields = definition.monitor.slices
         hasSlices = !sliceFields.isEmpty
@@ -102,7 +106,7 @@ struct ShiftWatch {
     /// A version that is served has learned what came so far.
     mutating func referenceHasMoved() {
         guard told.wantsReference else { return }
-        told.wantsReference = false
+        (told.wantsReference, told.windowsVersion) = (false, nil)
         losses.restart(from: losses.latest)
         if let latest = distributions?.latest { distributions?.setReference(latest) }
         sliceMetrics?.referToLatest()
@@ -111,7 +115,7 @@ struct ShiftWatch {
 
     /// What another watch of the same fields can refer to: this one, but for the window that fills; nil before a window was whole.
     func windows() throws -> [UInt8]? {
-        guard watches, losses.latest != nil else { return nil }
+        guard watches, distributions?.latest != nil || losses.latest != nil else { return nil }
         var writer = ByteWriter()
         writer.append(names)
         try encode(into: &writer)
@@ -119,21 +123,29 @@ struct ShiftWatch {
     }
 
     /// What fields and slices are called, by which windows of others are told.
-    private var names: String { (fields + ["<slices>"] + sliceFields).joined(separator: "\u{0}") }
+    private var names: String { ([loss] + fields + ["<slices>"] + sliceFields).joined(separator: "\u{0}") }
 
-    /// From now on windows are compared with the newest of these, which another watch gave. Throws if it was one of other fields.
-    mutating func refer(to windows: [UInt8]) throws {
+    /// The version whose windows are the reference for good; nil if it is a window of this watch.
+    var windowsVersion: UInt64? { told.windowsVersion }
+
+    /// From now on windows are compared with the newest of these, which another watch gave. Throws if it was one of other fields, or of another loss.
+    ///
+    /// - Parameter version: that had them.
+    mutating func refer(to windows: [UInt8], of version: UInt64) throws {
         var other = self
         try windows.withUnsafeBytes { bytes in
             var reader = ByteReader(bytes)
-            guard try reader.string() == names else { throw FormatError("windows of other fields or slices than this pipeline's") }
+            guard try reader.string() == names else { throw FormatError("its windows are of other fields or slices, or another loss, than this pipeline's") }
             try other.restore(from: &reader)
             try reader.expectEnd()
         }
-        if distributions != nil, let latest = other.distributions?.latest { distributions?.setReference(latest) }
+        if distributions != nil {
+            guard let latest = other.distributions?.latest else { throw FormatError("it has no window of enough sampled events") }
+            distributions?.setReference(latest)
+        }
         if let slices = other.sliceMetrics { sliceMetrics?.refer(to: slices) }
         losses.restart(from: other.losses.latest)
-        told = Told()
+        told = Told(windowsVersion: version)
     }
 
     /// Takes in one scored event.

@@ -247,8 +247,11 @@ public final class StateMachine {
     /// Throws if windows that another state gave cannot be this one's reference: they are of other fields or slices.
     func checkWindows(_ windows: [UInt8]) throws {
         var copy = monitor
-        try copy.refer(to: windows)
+        try copy.refer(to: windows, of: 0)
     }
+
+    /// The version whose windows fields and slices are compared with for good.
+    var windowsVersion: UInt64? { monitor.windowsVersion }
 
     // MARK: Versions
 

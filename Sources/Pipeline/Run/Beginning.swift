@@ -211,12 +211,16 @@ final class Beginning {
             try machine.apply(.start(partitions: starts))
             try ingest.assign(starts)
         }
-        if case .version(let pinned) = definition.monitor.reference, machine.metrics.reference?.version != UInt64(pinned) {
-            guard let window = try ledger.window(ofVersion: UInt64(pinned)) else {
+        guard case .version(let number) = definition.monitor.reference else { return }
+        let pinned = UInt64(number), hasFigures = machine.metrics.reference?.version == pinned
+        // Windows are asked for again where a change of the file has made others of them, and where they could not be had before.
+        let windows = machine.windowsVersion == pinned ? nil : try windows(of: pinned)
+        if !hasFigures || windows != nil {
+            guard let window = try ledger.window(ofVersion: pinned) else {
                 throw StoreError(
                     .missing, "monitor.reference names version \(pinned) of \(definition.name), which has no recorded window of metrics")
             }
-            try machine.apply(.reference(Reference(version: UInt64(pinned), window: window), windows: try windows(of: UInt64(pinned))))
+            try machine.apply(.reference(Reference(version: pinned, window: window), windows: windows))
         }
     }
 

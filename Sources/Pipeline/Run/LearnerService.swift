@@ -93,7 +93,7 @@ public final class LearnerService: Sendable {
         statusBox.with { $0.epoch = lease.epoch }
         let run = LearnerRun(self, epoch: lease.epoch)
         // Recovery may take long, and the lease must not run out meanwhile.
-        let keeper = LeaseKeeper(lease, definition: definition, logger: logger, lag: { run.service.statusBox.value.lag }) { run.end($0) }
+        let keeper = LeaseKeeper(lease, definition: definition, logger: logger, lag: { [box = run.service.statusBox] in box.value.phase == .learning ? box.value.lag : nil }) { run.end($0) }
         defer { keeper.stop() }
         do {
             try run.run()

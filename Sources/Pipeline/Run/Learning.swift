@@ -91,7 +91,7 @@ final class Learning {
             if !machine.isSnapshotPossible, run.isSnapshotOwedToLog.load(ordering: .relaxed) { try machine.apply(.giveUpChallenger) }
             try machine.apply(batch.examples, partition: batch.partition, next: batch.next)
             gate?.add(machine.scores)
-            canary?.add(batch.examples)
+            canary?.add(batch.examples, newestMilliseconds: batch.newestMilliseconds)
             snapshotBytesDue += batch.examples.count * machine.snapshotBytesAnEvent
             newest = max(newest, batch.newestMilliseconds)
             let refused = batch.deadLetters
@@ -256,7 +256,7 @@ final class Learning {
 
     /// Whether there is something to do for trials though nothing is learned.
     private func isTrialDue(_ canary: Canary) -> Bool {
-        if publisher.isImageDue && canary.stable != nil || trials?.trialHasFailed.load(ordering: .relaxed) == true { return true }
+        if publisher.isImageDue && canary.stable != nil || trials.map({ $0.failedTrial.load(ordering: .relaxed) != 0 }) == true { return true }
         guard canary.candidate == nil, judgedVersion < machine.version else { return false }
         return canary.stable.map { $0.version < machine.version && hasNodesToTry } ?? true
     }
@@ -266,7 +266,7 @@ final class Learning {
     /// Goes on with the trial that is under way, or begins one of the newest version.
     private func advance(_ canary: Canary, _ hash: ImageHash, _ order: PublishingOrder, _ item: inout RecordItem) {
         generation = order.generation
-        if trials?.trialHasFailed.exchange(false, ordering: .relaxed) == true { endTrial(.unsent, &item) }
+        if let failed = trials?.failedTrial.exchange(0, ordering: .relaxed), failed != 0, failed == canary.candidate?.version { endTrial(.unsent, &item) }
         if let decision = canary.judge(), let candidate = canary.candidate {
             guard decision.kind == .publish else { return endTrial(decision.rule, &item) }
             tell(decision, &item)
@@ -278,7 +278,7 @@ final class Learning {
         } else if canary.candidate == nil, let stable = canary.stable {
             guard stable.version < machine.version, hasNodesToTry, !machine.isSuspect, gatePasses(&item) else { return }
             let held = held(hash)
-            canary.begin(held)
+            canary.begin(held, atMilliseconds: nowMilliseconds())
             let names = Array(run.servingNodes.value.prefix(run.definition.canary?.nodes ?? 0))
             run.logger.notice("version \(held.version) is tried on \(names.joined(separator: ", "))")
             if let beginning = canary.beginning { item.trials.append(beginning) }
@@ -305,6 +305,7 @@ final class Learning {
     private func endTrial(_ rule: TrialDecision.Rule?, _ item: inout RecordItem) {
         guard let decision = canary?.end(rule) else { return }
         tell(decision, &item)
+        trials?.endedTrial.store(decision.version, ordering: .sequentiallyConsistent)
         trials?.mustEndTrial.store(true, ordering: .relaxed)
     }
 

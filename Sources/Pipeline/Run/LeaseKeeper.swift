@@ -7,7 +7,7 @@ final class LeaseKeeper: Sendable {
     private let stopped = ManagedAtomic<Bool>(false)
     private let worker: Worker
 
-    init(_ lease: Lease, definition: PipelineDefinition, logger: Logger, lag: @escaping @Sendable () -> Int64, onLoss: @escaping @Sendable (any Error) -> Void) {
+    init(_ lease: Lease, definition: PipelineDefinition, logger: Logger, lag: @escaping @Sendable () -> Int64?, onLoss: @escaping @Sendable (any Error) -> Void) {
         let stopped = stopped
         let box = handOver(lease)
         worker = Worker("freshet lease") {

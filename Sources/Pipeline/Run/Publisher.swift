@@ -75,9 +75,11 @@ final class Publisher: Sendable {
     let underWay = ManagedAtomic<Int>(0)
     /// The next job must have the whole image.
     let wantsImage = ManagedAtomic<Bool>(true)
-    /// Of a publisher of trials: the nodes must be told that one is over; and it could not be sent, so there is none.
+    /// Of a publisher of trials: the nodes must be told that one is over; the version whose trial was over last, which is not sent any more; and one that could
+    /// not be sent, so there is no trial of it. 0 for none.
     let mustEndTrial = ManagedAtomic<Bool>(false)
-    let trialHasFailed = ManagedAtomic<Bool>(false)
+    let endedTrial = ManagedAtomic<UInt64>(0)
+    let failedTrial = ManagedAtomic<UInt64>(0)
     private let state: Locked<State>
 
     private struct State {

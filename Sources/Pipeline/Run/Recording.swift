@@ -154,12 +154,14 @@ extension LearnerRun {
     }
 
     private func begin(_ job: PublicationJob, _ trials: Publisher) {
-        guard job.generation == publishing.value.generation else { return trials.trialHasFailed.store(true, ordering: .relaxed) }
+        guard job.generation == publishing.value.generation else { return trials.failedTrial.store(job.version, ordering: .relaxed) }
+        // Its trial may be over before its turn came.
+        guard trials.endedTrial.load(ordering: .sequentiallyConsistent) != job.version else { return }
         do {
             service.statusBox.with { $0.trialVersion = job.version }
             _ = try trials.publish(job)
         } catch {
-            trials.trialHasFailed.store(true, ordering: .relaxed)
+            trials.failedTrial.store(job.version, ordering: .relaxed)
             trials.mustEndTrial.store(true, ordering: .relaxed)
             logger.warning("publishing version \(job.version) for a trial: \(error); another version will be tried")
         }

@@ -50,13 +50,13 @@ final class Lease {
     /// Whether the pipeline has recorded anything yet.
     func hasVersions() throws -> Bool { try store.newestVersion() > 0 }
 
-    /// Extends the lease, and says how many events the learner has before it. - Throws: `StoreError.leaseLost` if another learner has it.
-    func renew(lag: Int64) throws {
+    /// Extends the lease, and says how many events the learner had before it when it recorded last; nil is not known. - Throws: `StoreError.leaseLost` if another learner has it.
+    func renew(lag: Int64?) throws {
         let held = try store.connection.execute(
             """
             UPDATE freshet.pipelines SET lease_expires_at = clock_timestamp() + make_interval(secs => $3::int), lag_events = $4
             WHERE pipeline = $1 AND epoch = $2
-            """, [.text(store.pipeline), .int(epoch), .int(Int64(Self.seconds)), .int(lag)], timeout: Store.timeout)
+            """, [.text(store.pipeline), .int(epoch), .int(Int64(Self.seconds)), lag.map(PGValue.int) ?? .null], timeout: Store.timeout)
         guard held == 1 else { throw StoreError(.leaseLost, "another learner has taken over \(store.pipeline)") }
     }
 
@@ -64,7 +64,7 @@ final class Lease {
     var isBroken: Bool { store.connection.isBroken }
 
     /// The same lease over another connection, after the first one broke.
-    func moved(to store: Store, lag: Int64) throws -> Lease {
+    func moved(to store: Store, lag: Int64?) throws -> Lease {
         let lease = Lease(epoch: epoch, store: store)
         try lease.lock()
         try lease.renew(lag: lag)

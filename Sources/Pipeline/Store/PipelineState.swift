@@ -20,7 +20,7 @@ public struct PipelineState: Sendable, Codable {
     public var learnedTotal: Int
     /// How old the newest recorded event is, by its Kafka timestamp and the database's clock.
     public var freshnessMilliseconds: Double?
-    /// Events that the broker has and the learner has not, as it said when it last renewed its lease, seconds ago; absent where nobody learns.
+    /// Events that the broker had and the learner had not with the newest version, some seconds ago; absent where nobody learns.
     public var lagEvents: Int64?
     public var newest: VersionSummary?
     /// `newest`, `held` or `pinned`: what operators ordered.
