@@ -300,7 +300,8 @@ extension Integration {
             try await Self.withHistory { loop, _, _ in
                 let console = try loop.start("console", loop.file, "--port", "0")
                 let document = "http://127.0.0.1:\(try await loop.port(of: console))/api/v1/openapi.json"
-                let checker = try ChildProcess(program, ["run", document, "--max-examples", "20", "--seed", "1", "--no-color"], folder: loop.folder)
+                // In the loop's folder, where what it keeps goes with the folder.
+                let checker = try ChildProcess("/usr/bin/env", ["-C", loop.folder, program, "run", document, "--max-examples", "20", "--seed", "1", "--no-color"], folder: loop.folder)
                 defer { checker.kill() }
                 #expect(try await checker.wait(timeout: .seconds(180)) == 0, "\(checker.standardOutput)\(checker.standardError)")
                 #expect(checker.standardOutput.contains("No issues found"))
