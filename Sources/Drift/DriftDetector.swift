@@ -38,11 +38,6 @@ public struct DriftEstimate: Sendable, Equatable {
 public struct DriftEvidence: Sendable, Equatable {
     public let statistic: Double
     public let threshold: Double
-
-    public init(statistic: Double, threshold: Double) {
-        self.statistic = statistic
-        self.threshold = threshold
-    }
 }
 
 /// A drift detector over a stream of numbers; see the head of this file for what holds of all of them.

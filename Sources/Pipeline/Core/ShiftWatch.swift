@@ -113,7 +113,7 @@ struct ShiftWatch {
         (told.fields, told.slices) = ([], [])
     }
 
-    /// What another watch of the same fields can refer to: this one, but for the window that fills; nil before a window was whole.
+    /// What another watch of the same fields can refer to: this one, of which that takes the newest whole windows; nil before a window was whole.
     func windows() throws -> [UInt8]? {
         guard watches, distributions?.latest != nil || losses.latest != nil else { return nil }
         var writer = ByteWriter()

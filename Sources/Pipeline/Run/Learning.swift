@@ -256,7 +256,7 @@ final class Learning {
 
     /// Whether there is something to do for trials though nothing is learned.
     private func isTrialDue(_ canary: Canary) -> Bool {
-        if publisher.isImageDue && canary.stable != nil || trials.map({ $0.failedTrial.load(ordering: .relaxed) != 0 }) == true { return true }
+        if publisher.isImageDue && canary.stable != nil || (trials?.failedTrial.load(ordering: .relaxed) ?? 0) != 0 { return true }
         guard canary.candidate == nil, judgedVersion < machine.version else { return false }
         return canary.stable.map { $0.version < machine.version && hasNodesToTry } ?? true
     }
