@@ -257,16 +257,18 @@ private final class RequestWatch: ChannelDuplexHandler {
     }
 }
 
-/// Puts the gate and the watch at their places, once Hummingbird has put its handlers.
+/// Puts the gate, the watch and what gives short answers at their places, once Hummingbird has put its handlers.
 final class ConnectionGateInstaller: ChannelInboundHandler, RemovableChannelHandler {
     typealias InboundIn = Never
 
     private let limits: HTTPLimits
     private let table: ConnectionTable
+    private let shortResponder: ShortAnswers.Responder?
 
-    init(_ limits: HTTPLimits, _ table: ConnectionTable) {
+    init(_ limits: HTTPLimits, _ table: ConnectionTable, _ shortResponder: ShortAnswers.Responder?) {
         self.limits = limits
         self.table = table
+        self.shortResponder = shortResponder
     }
 
     func handlerAdded(context: ChannelHandlerContext) {
@@ -274,7 +276,9 @@ final class ConnectionGateInstaller: ChannelInboundHandler, RemovableChannelHand
         let pipeline = context.pipeline.syncOperations
         do {
             let decoder = try pipeline.handler(type: ByteToMessageHandler<HTTPRequestDecoder>.self)
-            try pipeline.addHandler(RequestWatch(gate), position: .after(decoder))
+            let watch = RequestWatch(gate)
+            try pipeline.addHandler(watch, position: .after(decoder))
+            if let shortResponder { try pipeline.addHandler(ShortAnswers(shortResponder), position: .after(watch)) }
             try pipeline.addHandler(gate, position: .first)
         } catch {
             // Without limits no connection is served.

@@ -1,6 +1,7 @@
 // An HTTP server as a service with a life cycle, for the node and for the learner's status: Hummingbird with one responder.
 //
 // Paths are compared by hand: there are few, and the model's name and the colon of `NAME:predict` do not fit patterns of segments.
+// Small requests for predictions do not reach Hummingbird's tasks, see ShortAnswers.
 // What clients may take of it is in HTTPLimits, and ConnectionGate holds them to it.
 // On graceful shutdown it says so (`onShutdown`) and goes on as before for as long as `drain`, so that who sends requests here notices; then it stops
 // accepting, ends idle connections and lets requests finish, for at most `shutdownSecondsMax`; then it cancels what is left.
@@ -14,8 +15,9 @@ import Synchronization
 /// One HTTP/1.1 server.
 struct HTTPService: Service {
     static let shutdownSecondsMax = 5
+    static let serverName = "freshet"
 
-    typealias Responder = @Sendable (Request) async -> Response
+    typealias Responder = @Sendable (Request) async -> PageResponse
 
     let host: String
     let port: Int
@@ -24,15 +26,17 @@ struct HTTPService: Service {
     let limits: HTTPLimits
     var drain = Duration.zero
     var onShutdown: @Sendable () -> Void = {}
+    /// Answers small requests on the event loop, see `ShortAnswers`; nil for those that it leaves to `responder`.
+    var shortResponder: ShortAnswers.Responder?
     let responder: Responder
 
     /// Serves until graceful shutdown or cancellation. Throws if the address cannot be bound.
     func run() async throws {
         let table = ConnectionTable(connectionsMax: limits.connectionsMax)
         let application = Application(
-            responder: CallbackResponder { [responder] (request: Request, _: BasicRequestContext) in await responder(request) },
-            server: .http1(configuration: .init(additionalChannelHandlers: [ConnectionGateInstaller(limits, table)])),
-            configuration: .init(address: .hostname(host, port: port), serverName: "freshet"),
+            responder: CallbackResponder { [responder] (request: Request, _: BasicRequestContext) in Response(await responder(request)) },
+            server: .http1(configuration: .init(additionalChannelHandlers: [ConnectionGateInstaller(limits, table, shortResponder)])),
+            configuration: .init(address: .hostname(host, port: port), serverName: Self.serverName),
             onServerRunning: { [bound, host, logger] channel in
                 if !isLoopback(channel.localAddress?.ipAddress) {
                     logger.warning("HTTP on \(host) is open to everyone who can reach it, without a password or encryption: keep it in a trusted network")
@@ -99,35 +103,4 @@ final class BoundPort: Sendable {
 extension HTTPRequest.Method {
     /// GET, or HEAD, of whose answer `RequestWatch` takes the body away.
     var reads: Bool { self == .get || self == .head }
-}
-
-extension Response {
-    /// An answer of `text`, JSON unless said otherwise.
-    init(_ status: HTTPResponse.Status, _ text: String, type: String = "application/json") {
-        self.init(status, Array(text.utf8), type: type)
-    }
-
-    init(_ status: HTTPResponse.Status, _ bytes: [UInt8], type: String = "application/json") {
-        self.init(status: status, headers: [.contentType: type], body: .init(byteBuffer: ByteBuffer(bytes: bytes)))
-    }
-
-    /// The error object of the KServe protocol.
-    init(_ status: HTTPResponse.Status, error: String) {
-        self.init(status, "{\"error\":\(jsonString(error))}")
-    }
-
-    /// Sets a header field by its name, which must be a token.
-    mutating func set(_ name: String, _ value: String) {
-        if let name = HTTPFields.Element.Name(name) { headers[name] = value }
-    }
-
-    init(metrics: String) {
-        self.init(.ok, metrics, type: PrometheusText.contentType)
-    }
-
-    static func methodNotAllowed(_ allowed: HTTPRequest.Method) -> Response {
-        var response = Response(.methodNotAllowed, error: "use \(allowed.rawValue)")
-        response.headers[.allow] = allowed.rawValue
-        return response
-    }
 }

@@ -107,7 +107,8 @@ public final class Node: Service {
         }
         let routes = NodeRoutes(hosts: hosts, now: now)
         let server = HTTPService(
-            host: host, port: port, bound: bound, logger: logger, limits: limits, drain: drain, onShutdown: { routes.stop() }
+            host: host, port: port, bound: bound, logger: logger, limits: limits, drain: drain, onShutdown: { routes.stop() },
+            shortResponder: { routes.predictions(for: $0) }
         ) { await routes.respond(to: $0) }
         let result: Result<Void, any Error>
         do {

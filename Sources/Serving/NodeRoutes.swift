@@ -23,6 +23,7 @@ import Foundation
 import Hummingbird
 import Model
 import NIOCore
+import NIOHTTP1
 import Records
 import Synchronization
 
@@ -52,23 +53,37 @@ final class NodeRoutes: Sendable {
     /// From now on the node is not ready.
     func stop() { isStopping.store(true, ordering: .relaxed) }
 
-    func respond(to request: Request) async -> Response {
+    /// A header field of a request by its name, which must be a token.
+    typealias HeaderFields = (_ name: String) -> String?
+
+    func respond(to request: Request) async -> PageResponse {
         let start = ContinuousClock.now
-        var response: Response
-        do {
-            response = try await route(request)
-        } catch let refusal as Refusal {
-            response = Response(refusal.status, error: refusal.reason)
-        } catch {
-            response = Response(.badRequest, error: "\(error)")
-        }
-        if isStopping.load(ordering: .relaxed) { response.headers[.connection] = "close" }
-        metrics.record(code: response.status.code, duration: ContinuousClock.now - start)
+        let result: Result<PageResponse, any Error>
+        do { result = .success(try await route(request)) } catch { result = .failure(error) }
+        return answer(result, since: start)
+    }
+
+    /// What answers a request for predictions once it has the body; nil for other requests.
+    func predictions(for head: HTTPRequestHead) -> ShortAnswers.Answer? {
+        guard head.method == .POST, let path = ModelPath(head.uri), path.verb == .predict || path.verb == .infer, let host = byName[path.model] else { return nil }
+        let start = ContinuousClock.now
+        return { [self] body in answer(Result { try predict(body, host, path) { head.headers.first(name: $0) } }, since: start) }
+    }
+
+    private func answer(_ result: Result<PageResponse, any Error>, since start: ContinuousClock.Instant) -> PageResponse {
+        var response =
+            switch result {
+            case .success(let response): response
+            case .failure(let refusal as Refusal): PageResponse(refusal.status, error: refusal.reason)
+            case .failure(let error): PageResponse(.badRequest, error: "\(error)")
+            }
+        if isStopping.load(ordering: .relaxed) { response.headers.append(("connection", "close")) }
+        metrics.record(code: response.status, duration: ContinuousClock.now - start)
         return response
     }
 
     /// Throws `Refusal`, or another error that tells the client what to change.
-    private func route(_ request: Request) async throws -> Response {
+    private func route(_ request: Request) async throws -> PageResponse {
         if let path = ModelPath(request.uri.path) {
             guard path.verb.isPost ? request.method == .post : request.method.reads else {
                 return .methodNotAllowed(path.verb.isPost ? .post : .get)
@@ -80,30 +95,33 @@ final class NodeRoutes: Sendable {
         }
         guard request.method.reads else { return .methodNotAllowed(.get) }
         switch request.uri.path {
-        case "/": return Response(.ok, overview)
-        case "/v1/models": return Response(.ok, "{\"models\":[\(hosts.map { jsonString($0.model.name) }.joined(separator: ","))]}")
-        case "/v2", "/v2/": return Response(.ok, "{\"name\":\"freshet\",\"version\":\"\(Node.programVersion)\",\"extensions\":[\"binary_tensor_data\"]}")
+        case "/": return PageResponse(.ok, overview)
+        case "/v1/models": return PageResponse(.ok, "{\"models\":[\(hosts.map { jsonString($0.model.name) }.joined(separator: ","))]}")
+        case "/v2", "/v2/": return PageResponse(.ok, "{\"name\":\"freshet\",\"version\":\"\(Node.programVersion)\",\"extensions\":[\"binary_tensor_data\"]}")
         case "/healthz": return .alive
         case "/readyz": return .readiness(problems(hosts))
-        case "/v2/health/live": return Response(.ok, "{\"live\":true}")
+        case "/v2/health/live": return PageResponse(.ok, "{\"live\":true}")
         case "/v2/health/ready": return ready(hosts, "")
-        case "/metrics": return Response(metrics: NodeMetrics.page(hosts, metrics.current, now: now()))
+        case "/metrics": return PageResponse(metrics: NodeMetrics.page(hosts, metrics.current, now: now()))
         default: throw Refusal(.notFound, "there is no \(request.uri.path); GET / lists what there is")
         }
     }
 
-    private func answer(_ request: Request, _ host: ModelHost, _ path: ModelPath) async throws -> Response {
+    private func answer(_ request: Request, _ host: ModelHost, _ path: ModelPath) async throws -> PageResponse {
         switch path.verb {
         case .status:
             if path.version != nil { _ = try served(host, path) }
-            return Response(problems([host]).isEmpty ? .ok : .serviceUnavailable, status(of: host))
+            return PageResponse(problems([host]).isEmpty ? .ok : .serviceUnavailable, status(of: host))
         case .metadata:
             _ = try served(host, path)
-            return Response(.ok, metadata(host))
+            return PageResponse(.ok, metadata(host))
         case .ready:
             if path.version != nil { _ = try served(host, path) }
             return ready([host], "\"name\":\(jsonString(host.model.name)),")
-        case .predict, .explain, .infer: return try await withBody(of: request) { try predict($0, request, host, path) }
+        case .predict, .explain, .infer:
+            return try await withBody(of: request) { body in
+                try predict(body, host, path) { name in HTTPFields.Element.Name(name).flatMap { request.headers[$0] } }
+            }
         }
     }
 
@@ -131,10 +149,10 @@ final class NodeRoutes: Sendable {
 
     private func trial(_ host: ModelHost) -> String { host.model.canaryTopic == nil ? "the pipeline has no `publish.canary`" : host.status.trial }
 
-    private func predict(_ body: UnsafeRawBufferPointer, _ request: Request, _ host: ModelHost, _ path: ModelPath) throws -> Response {
+    private func predict(_ body: UnsafeRawBufferPointer, _ host: ModelHost, _ path: ModelPath, header: HeaderFields) throws -> PageResponse {
         var served = try served(host, path)
         let model = host.model.name
-        var response: Response
+        var response: PageResponse
         let count: Int
         var requestID: String?
         /// The predictions, which are logged if that is wanted.
@@ -142,34 +160,34 @@ final class NodeRoutes: Sendable {
             guard let log = host.log else { return try host.predictor.predict(instances, with: served) }
             var logged = LoggedInstances()
             let predictions = try host.predictor.predict(instances, with: served) { logged.append($0) }
-            let name = PredictionLog.requestID(header(PredictionLog.requestIDHeader, of: request), id)
+            let name = PredictionLog.requestID(header(PredictionLog.requestIDHeader), id)
             log.write(predictions, of: logged, requestID: name, version: served.version)
             requestID = name
             return predictions
         }
         switch path.verb {
         case .infer:
-            let infer = try InferRequest(body, jsonLength: try jsonLength(request), fields: host.inputs)
+            let infer = try InferRequest(body, jsonLength: try jsonLength(header), fields: host.inputs)
             let predictions = try predict(infer.eachInstance, id: infer.id?.string)
             count = predictions.count
             let answer = infer.answer(predictions, outputs: host.model.outputs, model: model, version: served.version)
-            response = Response(.ok, answer.body, type: answer.jsonLength == nil ? "application/json" : "application/octet-stream")
-            if let length = answer.jsonLength { response.set(InferRequest.headerLength, String(length)) }
+            response = PageResponse(.ok, answer.body, type: answer.jsonLength == nil ? "application/json" : "application/octet-stream")
+            if let length = answer.jsonLength { response.headers.append((InferRequest.headerLength, String(length))) }
         case .explain:
             let explanations: [Explanation]
             let history: Explanation.History?
             (served, explanations, history) = try explain(body, host, path)
             count = explanations.count
-            response = Response(
+            response = PageResponse(
                 .ok, Explanation.answer(explanations, history, outputs: Explanation.outputs(of: host.model), model: model, version: served.version))
         default:
             let predictions = try predict(Predictor.instances(body))
             count = predictions.count
-            response = Response(.ok, Predictor.answer(predictions, model: model, version: served.version))
+            response = PageResponse(.ok, Predictor.answer(predictions, model: model, version: served.version))
         }
         host.update { $0.predictions += UInt64(count) }
-        response.set(NodeClient.versionHeader, String(served.version))
-        if let requestID { response.set(PredictionLog.requestIDHeader, requestID) }
+        response.headers.append((NodeClient.versionHeader, String(served.version)))
+        if let requestID { response.headers.append((PredictionLog.requestIDHeader, requestID)) }
         return response
     }
 
@@ -185,19 +203,14 @@ final class NodeRoutes: Sendable {
         }
     }
 
-    private func jsonLength(_ request: Request) throws -> Int? {
-        guard let text = header(InferRequest.headerLength, of: request) else { return nil }
+    private func jsonLength(_ header: HeaderFields) throws -> Int? {
+        guard let text = header(InferRequest.headerLength) else { return nil }
         guard let length = Int(text) else { throw ServingError("the header \(InferRequest.headerLength) is no number") }
         return length
     }
 
-    /// A header field by its name, which must be a token.
-    private func header(_ name: String, of request: Request) -> String? {
-        HTTPFields.Element.Name(name).flatMap { request.headers[$0] }
-    }
-
     /// Calls `body` with all of a request's body.
-    private func withBody(of request: Request, _ body: (UnsafeRawBufferPointer) throws -> Response) async throws -> Response {
+    private func withBody(of request: Request, _ body: (UnsafeRawBufferPointer) throws -> PageResponse) async throws -> PageResponse {
         let tooLarge = Refusal(.contentTooLarge, "the request is larger than \(Self.bodyBytesMax) bytes; send several requests")
         let length = request.headers[.contentLength].flatMap { Int($0) } ?? Self.bodyBytesMax
         if length > Self.bodyBytesMax { throw tooLarge }
@@ -223,10 +236,10 @@ final class NodeRoutes: Sendable {
     }
 
     /// Readiness in the V2 protocol.
-    private func ready(_ hosts: [ModelHost], _ members: String) -> Response {
+    private func ready(_ hosts: [ModelHost], _ members: String) -> PageResponse {
         let problems = problems(hosts)
-        guard !problems.isEmpty else { return Response(.ok, "{\(members)\"ready\":true}") }
-        return Response(.serviceUnavailable, "{\(members)\"ready\":false,\"error\":\(jsonString(problems.joined(separator: "; ")))}")
+        guard !problems.isEmpty else { return PageResponse(.ok, "{\(members)\"ready\":true}") }
+        return PageResponse(.serviceUnavailable, "{\(members)\"ready\":false,\"error\":\(jsonString(problems.joined(separator: "; ")))}")
     }
 
     private var overview: String {

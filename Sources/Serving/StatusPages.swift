@@ -34,19 +34,44 @@ public struct PageResponse: Sendable {
     }
 }
 
+extension PageResponse {
+    /// An answer of `text`, JSON unless said otherwise.
+    init(_ status: HTTPResponse.Status, _ text: String, type: String = "application/json") {
+        self.init(status, Array(text.utf8), type: type)
+    }
+
+    init(_ status: HTTPResponse.Status, _ bytes: [UInt8], type: String = "application/json") {
+        self.init(status: status.code, type: type, body: .bytes(bytes))
+    }
+
+    /// The error object of the KServe protocol.
+    init(_ status: HTTPResponse.Status, error: String) {
+        self.init(status, "{\"error\":\(jsonString(error))}")
+    }
+
+    init(metrics: String) {
+        self.init(.ok, metrics, type: PrometheusText.contentType)
+    }
+
+    static func methodNotAllowed(_ allowed: HTTPRequest.Method) -> PageResponse {
+        var response = PageResponse(.methodNotAllowed, error: "use \(allowed.rawValue)")
+        response.headers.append(("allow", allowed.rawValue))
+        return response
+    }
+}
+
 extension Response {
     init(_ page: PageResponse) {
-        let status = HTTPResponse.Status(code: page.status)
+        let body: ResponseBody
         switch page.body {
-        case .bytes(let bytes): self.init(status, bytes, type: page.type)
-        case .stream(let body):
-            self.init(
-                status: status, headers: [.contentType: page.type],
-                body: ResponseBody { writer in
-                    try await body { try await writer.write(ByteBuffer(string: $0)) }
-                    try await writer.finish(nil)
-                })
+        case .bytes(let bytes): body = ResponseBody(byteBuffer: ByteBuffer(bytes: bytes))
+        case .stream(let stream):
+            body = ResponseBody { writer in
+                try await stream { try await writer.write(ByteBuffer(string: $0)) }
+                try await writer.finish(nil)
+            }
         }
-        for (name, value) in page.headers { set(name, value) }
+        self.init(status: .init(code: page.status), headers: [.contentType: page.type], body: body)
+        for (name, value) in page.headers { if let name = HTTPFields.Element.Name(name) { headers[name] = value } }
     }
 }

@@ -47,26 +47,26 @@ public struct StatusServer: Service {
             if var answer = await pages(PageRequest(method: method.rawValue, path: request.uri.path, query: request.uri.query)) {
                 // Nobody would take what a stream sends.
                 if request.method == .head, case .stream = answer.body { answer.body = .bytes([]) }
-                return Response(answer)
+                return answer
             }
             guard request.method.reads else { return .methodNotAllowed(.get) }
             switch request.uri.path {
-            case "/metrics": return Response(metrics: metrics())
+            case "/metrics": return PageResponse(metrics: metrics())
             case "/healthz": return .alive
             case "/readyz": return .readiness(problems())
-            default: return Response(.notFound, error: "there are /metrics, /healthz and /readyz")
+            default: return PageResponse(.notFound, error: "there are /metrics, /healthz and /readyz")
             }
         }.run()
     }
 }
 
-extension Response {
+extension PageResponse {
     /// The process answers, so it is alive.
-    static var alive: Response { Response(.ok, "ok\n", type: "text/plain; charset=utf-8") }
+    static var alive: PageResponse { PageResponse(.ok, "ok\n", type: "text/plain; charset=utf-8") }
 
-    static func readiness(_ problems: [String]) -> Response {
+    static func readiness(_ problems: [String]) -> PageResponse {
         problems.isEmpty
-            ? Response(.ok, "ready\n", type: "text/plain; charset=utf-8")
-            : Response(.serviceUnavailable, problems.map { $0 + "\n" }.joined(), type: "text/plain; charset=utf-8")
+            ? PageResponse(.ok, "ready\n", type: "text/plain; charset=utf-8")
+            : PageResponse(.serviceUnavailable, problems.map { $0 + "\n" }.joined(), type: "text/plain; charset=utf-8")
     }
 }
