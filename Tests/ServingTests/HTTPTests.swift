@@ -38,6 +38,59 @@ import Testing
         }
     }
 
+    /// Protects: small requests, which are answered on the event loop, and all others, which tasks answer, mix on one connection without an answer that is lost,
+    /// doubled or before its turn, however their bytes are cut; and a client that sends hundreds before it reads gets them all.
+    @Test func shortAndLong() async throws {
+        try await served { port, _ in
+            let client = try RawClient(port: port)
+            var requests: [String] = [], wanted: [String] = []
+            for index in 0..<300 {
+                let verb = index % 7 == 3 || index % 50 < 3 ? "explain" : "predict"
+                // The number of an answer's predictions names its request.
+                requests.append(post(verb, "{\"instances\":[" + Array(repeating: "{}", count: index % 20 + 1).joined(separator: ",") + "]}"))
+                wanted.append("\(verb == "predict" ? "predictions" : "explanations") \(index % 20 + 1)")
+            }
+            requests.append(post("predict", "{}").replacing("host: h", with: "host: h\r\nconnection: close"))
+            let sending = Task {
+                for (index, request) in requests.enumerated() {
+                    let cut = request.index(request.startIndex, offsetBy: (index * 37) % request.count)
+                    for part in [request[..<cut], request[cut...]] where !part.isEmpty {
+                        try await client.sendAll(String(part))
+                        if index < 20 { try await Task.sleep(for: .milliseconds(5)) }
+                    }
+                }
+            }
+            let all = try await client.read()
+            try await sending.value
+            let answers = try #require(all).components(separatedBy: "HTTP/1.1 ").dropFirst()
+            #expect(answers.last?.hasPrefix("400 ") == true)
+            let found = answers.dropLast().map { answer in
+                let kind = answer.contains("\"explanations\"") ? "explanations" : "predictions"
+                return "\(kind) \(kind == "predictions" ? answer.components(separatedBy: "0.5").count - 1 : answer.components(separatedBy: "\"margin\"").count - 1)"
+            }
+            #expect(found == wanted)
+        }
+    }
+
+    /// Protects: nobody can tell from an answer which of the two ways made it.
+    @Test func sameAnswers() async throws {
+        try await served { port, _ in
+            func answer(_ body: String, _ fields: String, chunked: Bool) async throws -> [String] {
+                let client = try RawClient(port: port)
+                let length = chunked ? "transfer-encoding: chunked" : "content-length: \(body.utf8.count)"
+                let sent = chunked ? "\(String(body.utf8.count, radix: 16))\r\n\(body)\r\n0\r\n\r\n" : body
+                try await client.sendAll("POST /v1/models/clicks:predict HTTP/1.1\r\nhost: h\r\n\(fields)\(length)\r\n\r\n\(sent)GET /healthz HTTP/1.1\r\nconnection: close\r\n\r\n")
+                let answers = try #require(try await client.read()).components(separatedBy: "HTTP/1.1 ")
+                #expect(answers.count == 3 && answers[2].hasSuffix("ok\n"))
+                return answers[1].lowercased().components(separatedBy: "\r\n").filter { !$0.hasPrefix("date: ") }.sorted()
+            }
+            for (body, fields) in [(#"{"instances":[{"site":"s"},{}]}"#, ""), ("{}", ""), ("[", "x-request-id: a\r\n"), (#"{"instances":[{"site":1}]}"#, "")] {
+                let (short, long) = (try await answer(body, fields, chunked: false), try await answer(body, fields, chunked: true))
+                #expect(short == long && !short.isEmpty)
+            }
+        }
+    }
+
     /// Protects proxies and health checks: HEAD is answered as GET, and what follows on the connection is the next answer.
     @Test func head() async throws {
         try await served { port, _ in
