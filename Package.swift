@@ -33,7 +33,7 @@ let package = Package(
         .target(name: "PostgresClient", dependencies: ["CPQ"]),
         .target(name: "Records", dependencies: ["CSimdJSON", "ReproducibleMath"], swiftSettings: hot),
         .target(name: "ReproducibleMath"),
-        .target(name: "Model", dependencies: ["Records", "ReproducibleMath", "CZstd"], swiftSettings: hot),
+        .target(name: "Model", dependencies: ["CIntrinsics", "Records", "ReproducibleMath", "CZstd"], swiftSettings: hot),
         .target(name: "Learner", dependencies: ["CIntrinsics", "Model", "ReproducibleMath"], swiftSettings: hot),
         .target(name: "Drift", dependencies: ["ReproducibleMath"]),
         .target(

@@ -10,29 +10,35 @@ extension OnlineLearner {
 
     /// Bytes that the state takes at most, what was accumulated aside.
     public var encodedSize: Int {
-        (small + [body.slots]).reduce(image.blockBytes.count) { $0 + $1.count } * 65 / 64 + (small.count + 2) * 16
+        (small + [body.slots] + countTable).reduce(image.blockBytes.count) { $0 + $1.count } * 65 / 64 + (small.count + 3) * 16
     }
+
+    /// Behind all else; none where nothing is counted.
+    private var countTable: [UnsafeMutableRawBufferPointer] { counts.map { [$0.bytes.mutableBytes] } ?? [] }
 
     /// A capture of the present state: masters, optimizer state, moments, mixture and resident blocks. It is good until the next event is learned,
     /// unless it is the one that `startCapture` made.
     ///
     /// - Parameters:
     ///   - head: what is written before.
+    ///   - withCounts: also the counts of features, if there are any.
     ///   - emit: gets the pieces, when the capture advances.
-    public func capture(head: [StateCapture.Part], emit: @escaping (CapturePiece) -> Void) -> StateCapture {
+    public func capture(head: [StateCapture.Part], withCounts: Bool = true, emit: @escaping (CapturePiece) -> Void) -> StateCapture {
         var middle = ByteWriter()
         for table in small { middle.append(sparse: UnsafeRawBufferPointer(table)) }
         var end = ByteWriter()
         body.accumulator?.encode(into: &end)
-        return StateCapture(
-            head + [.table(UnsafeRawBufferPointer(body.slots)), .bytes(middle.bytes), .table(image.blockBytes), .bytes(end.bytes)], emit: emit)
+        let parts: [StateCapture.Part] = [
+            .table(UnsafeRawBufferPointer(body.slots)), .bytes(middle.bytes), .table(image.blockBytes), .bytes(end.bytes),
+        ]
+        return StateCapture(head + parts + (withCounts ? countTable.map { .table(UnsafeRawBufferPointer($0)) } : []), emit: emit)
     }
 
-    /// The whole present state.
-    public func encode(into writer: inout ByteWriter) {
+    /// The whole present state, with the counts of features unless told otherwise.
+    public func encode(into writer: inout ByteWriter, withCounts: Bool = true) {
         // What a capture emits to outlives this call, so it cannot be the inout writer itself.
         var (assembler, written) = (CaptureAssembler(), ByteWriter())
-        _ = capture(head: []) { _ = assembler.add($0, to: &written) }.advance(bytes: .max)
+        _ = capture(head: [], withCounts: withCounts) { _ = assembler.add($0, to: &written) }.advance(bytes: .max)
         written.bytes.withUnsafeBytes { writer.append(raw: $0) }
     }
 
@@ -77,6 +83,7 @@ extension OnlineLearner {
     func save(_ batch: ExampleBatch) {
         guard let lines = capture?.tables[0] else { return }
         let (featureBytes, start) = (featureBytes, UnsafeRawPointer(body.slots.baseAddress))
+        if let counts = capture?.tables.dropFirst(2).first { for feature in batch.features { counts.save(Int(truncatingIfNeeded: feature.index &>> 6)) } }
         // Saving waits for memory, unless some lines are asked for before the first is read. This also brings them near for learning.
         let waiting = 32
         withUnsafeTemporaryAllocation(of: Int.self, capacity: waiting) { claimed in
@@ -107,7 +114,7 @@ extension OnlineLearner {
     // MARK: Restoring
 
     /// Takes over what a capture wrote behind its head; the sizes must be this learner's. Throws, and has changed nothing, where they are not.
-    public func restore(from reader: inout ByteReader) throws(FormatError) {
+    public func restore(from reader: inout ByteReader, withCounts: Bool = true) throws(FormatError) {
         let tables = [body.slots] + small
         var check = reader
         for table in tables { try check.skipSparse(size: table.count) }
@@ -115,5 +122,6 @@ extension OnlineLearner {
         for table in tables { try reader.sparse(into: table) }
         try image.restoreBlocks(from: &reader)
         try body.accumulator?.restore(from: &reader, weights: image.layout.weightCount)
+        if withCounts { for table in countTable { try reader.sparse(into: table) } }
     }
 }

@@ -10,6 +10,8 @@ public final class OnlineLearner {
     public let image: Image
     let body: Body
     var capture: StateCapture?
+    /// How often features were seen; nil unless `countFeatures` was called.
+    public private(set) var counts: FeatureCounts?
 
     struct Body {
         var learn: (ExampleBatch, Range<Int>, Int32, inout UInt64, inout [ScoredExample]) -> Void
@@ -103,8 +105,13 @@ public final class OnlineLearner {
     /// - Parameter range: which of the batch's examples; nil is all.
     public func learn(_ batch: ExampleBatch, in range: Range<Int>? = nil, partition: Int32, trace: inout UInt64, scores: inout [ScoredExample]) {
         if capture != nil { save(batch) }
-        body.learn(batch, range ?? 0..<batch.count, partition, &trace, &scores)
+        let range = range ?? 0..<batch.count
+        body.learn(batch, range, partition, &trace, &scores)
+        counts?.add(batch, range)
     }
+
+    /// From now on features are counted, and the counts are part of the state.
+    public func countFeatures() { counts = FeatureCounts(bits: image.layout.bits) }
 
     /// The FP32 master of a weight.
     public func master(_ feature: Int, output: Int = 0) -> Float { body.master(feature, output) }

@@ -37,6 +37,8 @@ public struct Publication: Sendable, Equatable {
     /// The names of the nodes that it is for, of a version on trial; empty: for all of them, and on the trials' topics that the trial is over.
     public var audience: [String]
     public var content: Content
+    /// How often features were seen: of a patch, what has changed. Empty where the pipeline does not count, and of a notice.
+    public var counts = PublishedCounts()
 
     public init(
         epoch: UInt64, sequence: UInt64, version: UInt64, hash: ImageHash, meaning: UInt64, newestEventMilliseconds: Int64,
@@ -120,6 +122,12 @@ public struct Publication: Sendable, Equatable {
             writer.append(UInt32(audience.count))
             for name in audience { writer.append(name) }
         }
+        /// Bodies without any are as they were before there were counts.
+        func appendCounts() {
+            guard !counts.isEmpty else { return }
+            ends.append(writer.bytes.count)
+            ends += counts.append(to: &writer)
+        }
         switch content {
         case .patch(let base, let baseHash, let changes, let head):
             appendAudience()
@@ -127,12 +135,14 @@ public struct Publication: Sendable, Equatable {
             writer.append(baseHash.value)
             append(head)
             ends = [writer.bytes.count] + changes.append(to: &writer)
+            appendCounts()
         case .image(let blocks, let head):
             writer = ByteWriter(capacity: blocks.count + head.moments.count * 24 + head.mixture.count * 4 + 20)
             appendAudience()
             append(head)
             writer.append(UInt32(blocks.count / Block.byteCount))
             blocks.withUnsafeBytes { writer.append(raw: $0) }
+            appendCounts()
         case .notice: appendAudience()
         }
         return (writer.bytes, ends)
@@ -146,7 +156,7 @@ public struct Publication: Sendable, Equatable {
         meaning = header.meaning
         newestEventMilliseconds = header.newestEventMilliseconds
         followOffset = header.followOffset
-        (audience, content) = try body.withUnsafeBytes { bytes in
+        (audience, content, counts) = try body.withUnsafeBytes { bytes in
             var reader = ByteReader(bytes)
             var audience: [String] = []
             for _ in 0..<(try reader.count(maximum: reader.remaining / 4)) { audience.append(try reader.string()) }
@@ -164,23 +174,26 @@ public struct Publication: Sendable, Equatable {
                 for _ in 0..<(try reader.count(maximum: reader.remaining / 4)) { mixture.append(Float(bitPattern: try reader.integer())) }
                 return ImageHead(moments: moments, mixture: mixture)
             }
+            func countsToTheEnd() throws -> PublishedCounts {
+                let counts = reader.remaining > 0 ? try PublishedCounts(from: &reader) : PublishedCounts()
+                try reader.expectEnd()
+                return counts
+            }
             switch Kind(rawValue: header.kind) {
             case .patch:
                 let base: UInt64 = try reader.integer()
                 let baseHash = ImageHash(value: try reader.integer())
                 let head = try head()
                 let changes = try BlockChanges(from: &reader)
-                try reader.expectEnd()
-                return (audience, .patch(base: base, baseHash: baseHash, changes: changes, head: head))
+                return (audience, .patch(base: base, baseHash: baseHash, changes: changes, head: head), try countsToTheEnd())
             case .image:
                 let head = try head()
                 let count = try reader.count(maximum: reader.remaining / Block.byteCount)
                 let blocks = [UInt8](try reader.raw(count: count * Block.byteCount))
-                try reader.expectEnd()
-                return (audience, .image(blocks: blocks, head: head))
+                return (audience, .image(blocks: blocks, head: head), try countsToTheEnd())
             case .notice:
                 try reader.expectEnd()
-                return (audience, .notice)
+                return (audience, .notice, PublishedCounts())
             case nil:
                 throw FormatError("a publication of unknown kind \(header.kind)")
             }

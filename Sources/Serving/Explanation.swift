@@ -1,7 +1,7 @@
 // Why a prediction is what it is: every feature with what it added to the margin. Exact, because a linear model's margin is nothing but that sum.
 //
 //   {"explanations": [{"prediction": 0.12, "margin": -1.9, "features": [
-//     {"feature": "constant", "index": 7, "value": 1, "weight": -2.1, "contribution": -2.1, "moved_by": 429, "moves": 12}, ...]}],
+//     {"feature": "constant", "index": 7, "value": 1, "weight": -2.1, "contribution": -2.1, "moved_by": 429, "moves": 12, "seen": 64}, ...]}],
 //    "predictions": [0.12], "since": 402, "model_name": "clicks", "model_version": "430"}
 //
 // The contributions, added up in their order as 32-bit floats, are the margin, bit for bit; the prediction is the link function of it. A dense vector is
@@ -10,7 +10,8 @@
 // make the sum exact to rounding only.
 // `moved_by` is the version that last moved the weight, or one of the weights, and `moves` how many publications did, as this node saw it since version
 // `since`; null and 0 if none did, see WeightMoves. `moved_after` is there where a whole image came: it was a version after that one, up to `moved_by`.
-// A dense vector has none of it, and neither has an answer of a version on trial.
+// `seen`, where the pipeline counts features (`model.counts`), says how many of the events that were learned had it: 0, 1, or a power of two, which is to say so
+// many or more, and less than twice as many; beyond 16 to a fifth, see FeatureCounts. A dense vector has none of it, and neither has an answer of a version on trial.
 // What mixes the members is not linear, so a bank's explanation ends at the members' margins: whatever would be
 // said of single features beyond them would depend on an order of removing them, and would not be exact.
 
@@ -31,16 +32,23 @@ struct Explanation {
         let since: UInt64
         /// By the feature's index.
         let moves: [Int: WeightMoves.Move]
+        /// Events that had the feature; empty where they are not counted.
+        let seen: [Int: UInt64]
 
-        init(_ explanations: [Explanation], _ known: WeightMoves) {
+        init(_ explanations: [Explanation], _ known: WeightMoves, counts: [UInt8]) {
             since = known.since
             var moves: [Int: WeightMoves.Move] = [:]
+            var seen: [Int: UInt64] = [:]
             for explanation in explanations {
                 for (_, contribution) in explanation.features where contribution.value != nil {
                     moves[contribution.index] = known.move(ofFeature: contribution.index)
+                    guard contribution.index < counts.count else { continue }
+                    // Of what was seen once nothing is published but the weight.
+                    seen[contribution.index] = max(FeatureCount.events(counts[contribution.index]), contribution.weights.contains { $0 != 0 } ? 1 : 0)
                 }
             }
             self.moves = moves
+            self.seen = seen
         }
     }
 
@@ -81,6 +89,7 @@ struct Explanation {
             if let history, contribution.value != nil {
                 let move = history.moves[contribution.index]
                 text += ",\"moved_by\":\(move.map { String($0.version) } ?? "null"),\"moves\":\(move?.count ?? 0)"
+                if let seen = history.seen[contribution.index] { text += ",\"seen\":\(seen)" }
                 if let after = move?.after { text += ",\"moved_after\":\(after)" }
             }
             text += "}"

@@ -1,7 +1,8 @@
 // The image that requests are answered from, and how the next one takes its place.
 //
 // A node holds two images of a model, the served one and the spare: 2.2 bytes a weight together (64 bytes for each 60 weights, twice, and
-// two bits a block); and four more once it was asked what moved them. One thread, the model's follower, owns the `ImageWriter`; any number of threads read the `ModelSlot`.
+// two bits a block); four more once it was asked what moved them, and one where features are
+// counted. One thread, the model's follower, owns the `ImageWriter`; any number of threads read the `ModelSlot`.
 //
 // Invariants:
 //   - a `ServedImage` in the slot is complete, its hash was verified, and nobody writes to it while it is there;
@@ -38,33 +39,49 @@ public final class ServedImage: Sendable {
 /// Where readers find the served image of one model.
 package final class ModelSlot: Sendable {
     private let served = Mutex<ServedImage?>(nil)
-    /// Nil until it is asked for. Held while the image is swapped, so that it always tells of the one that is served.
-    private let moves = Mutex<WeightMoves?>(nil)
+    /// Held while the image is swapped, so that it always tells of the one that is served.
+    private let known: Mutex<Known>
 
-    package init() {}
+    private struct Known {
+        var moves: WeightMoves?
+        /// By feature, see `FeatureCount`; none where they are not counted.
+        var counts: [UInt8]
+    }
+
+    /// - Parameter countedBits: there are 2 to this power of features that are counted; nil: they are not.
+    package init(countedBits: Int? = nil) {
+        known = Mutex(Known(counts: countedBits.map { [UInt8](repeating: 0, count: 1 << $0) } ?? []))
+    }
 
     /// The image to answer from; nil before the first one. All of a request must be answered from the one it got.
     package var current: ServedImage? { served.withLock { $0 } }
 
-    /// What moved the weights of features, which is noted from the first call on, in four bytes a weight. Nil if `image` is no longer what is served.
-    package func moves<Result: Sendable>(of image: ServedImage, _ body: (WeightMoves) -> Result) -> Result? {
-        moves.withLock { moves in
+    /// What moved the weights of features, which is noted from the first call on, in four bytes a weight; and how often features were seen, as
+    /// `FeatureCount` reads it, of none where they are not counted. Nil if `image` is no longer what is served.
+    package func history<Result: Sendable>(of image: ServedImage, _ body: (WeightMoves, _ counts: [UInt8]) -> Result) -> Result? {
+        known.withLock { known in
             guard current === image else { return nil }
-            let known = moves ?? WeightMoves(image.image.layout, since: image.version)
-            moves = known
-            return body(known)
+            let moves = known.moves ?? WeightMoves(image.image.layout, since: image.version)
+            known.moves = moves
+            return body(moves, known.counts)
         }
     }
 
     /// Puts `image` in place and returns what was there.
     ///
-    /// - Parameter blocks: those in which they may differ; nil if that is not known.
-    fileprivate func swap(_ image: ServedImage?, changed blocks: [UInt32]? = nil) -> ServedImage? {
-        moves.withLock { moves in
+    /// - Parameters:
+    ///   - blocks: those in which they may differ; nil if that is not known.
+    ///   - counts: those that changed; all of them if it came as a whole.
+    fileprivate func swap(_ image: ServedImage?, changed blocks: [UInt32]? = nil, counts: PublishedCounts = PublishedCounts()) -> ServedImage? {
+        known.withLock { known in
             if let image, let before = current {
-                moves?.note(before.image, image.image, version: image.version, blocks: blocks)
+                known.moves?.note(before.image, image.image, version: image.version, blocks: blocks)
             } else {
-                moves = nil
+                known.moves = nil
+            }
+            if !known.counts.isEmpty {
+                if blocks == nil { known.counts = [UInt8](repeating: 0, count: known.counts.count) }
+                counts.write(to: &known.counts)
             }
             return served.withLock { place in
                 defer { place = image }
@@ -97,6 +114,7 @@ package struct ImageWriter: ~Copyable {
         guard case .image(let blocks, let head) = publication.content else {
             throw ServingError("publication \(publication.sequence) is not a whole image")
         }
+        try check(publication)
         guard blocks.count == layout.blockCount * Block.byteCount else {
             throw ServingError(
                 "image \(publication.sequence) has \(blocks.count / Block.byteCount) blocks, the pipeline's model \(layout.blockCount)")
@@ -113,6 +131,7 @@ package struct ImageWriter: ~Copyable {
         guard case .patch(_, _, let changes, let head) = publication.content, let served else {
             throw ServingError("publication \(publication.sequence) is not a patch to what is served")
         }
+        try check(publication)
         let image = try levelSpare(with: served)
         lag = nil
         try verify(try image.apply(changes, head: head), publication)
@@ -126,6 +145,12 @@ package struct ImageWriter: ~Copyable {
         (served, spare, spareImage, lag) = (nil, nil, nil, nil)
     }
 
+    private func check(_ publication: Publication) throws {
+        guard publication.counts.features.last.map({ $0 >> UInt32(layout.bits) == 0 }) ?? true else {
+            throw ServingError("publication \(publication.sequence) counts features that the pipeline's model does not have")
+        }
+    }
+
     private func verify(_ hash: ImageHash, _ publication: Publication) throws {
         guard hash == publication.hash else {
             throw ServingError("publication \(publication.sequence) gives hash \(hash), it should be \(publication.hash)")
@@ -134,7 +159,7 @@ package struct ImageWriter: ~Copyable {
 
     private mutating func swap(_ image: Image, _ publication: Publication, changed blocks: [UInt32]? = nil) {
         let next = ServedImage(image: image, publication: publication, swappedAtMilliseconds: millisecondsNow())
-        spare = slot.swap(next, changed: blocks)
+        spare = slot.swap(next, changed: blocks, counts: publication.counts)
         served = next
     }
 

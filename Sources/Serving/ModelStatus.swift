@@ -30,7 +30,7 @@ struct ModelStatus: Sendable {
 /// A model on this node: its slot, its status, and what decodes requests for it. Shared by its follower and all requests.
 package final class ModelHost: Sendable {
     package let model: ServedModel
-    package let slot = ModelSlot()
+    package let slot: ModelSlot
     /// The version on trial, while there is one on this node.
     let candidate = ModelSlot()
     let predictor: Predictor
@@ -43,6 +43,7 @@ package final class ModelHost: Sendable {
     package init(_ model: ServedModel, now: ContinuousClock.Instant = .now, log: PredictionLog? = nil) {
         self.model = model
         self.log = log
+        slot = ModelSlot(countedBits: model.countsFeatures ? model.layout.bits : nil)
         predictor = Predictor(plan: model.plan, link: model.link)
         inputs = InputFields(model.plan)
         start = now

@@ -197,7 +197,7 @@ final class NodeRoutes: Sendable {
         while true {
             let served = try served(host, path)
             let explanations = try host.predictor.explain(Predictor.instances(body), with: served)
-            let history = host.slot.moves(of: served) { Explanation.History(explanations, $0) }
+            let history = host.slot.history(of: served) { Explanation.History(explanations, $0, counts: $1) }
             if history != nil || attempt == Self.explainAttemptsMax || served === host.candidate.current { return (served, explanations, history) }
             attempt += 1
         }

@@ -22,10 +22,12 @@ public struct ServedModel: Sendable {
     public let staleAfter: Duration?
     /// Where predictions are logged; nil: nowhere.
     public let logTopic: String?
+    /// Whether the learner counts features, and the node keeps the counts.
+    public let countsFeatures: Bool
 
     public init(
         name: String, plan: EventPlan, layout: ImageLayout, link: Link, meaning: UInt64, kafka: KafkaConfiguration, topic: String,
-        canaryTopic: String? = nil, staleAfter: Duration? = nil, logTopic: String? = nil
+        canaryTopic: String? = nil, staleAfter: Duration? = nil, logTopic: String? = nil, countsFeatures: Bool = false
     ) {
         self.name = name
         self.plan = plan
@@ -37,6 +39,7 @@ public struct ServedModel: Sendable {
         self.canaryTopic = canaryTopic
         self.staleAfter = staleAfter
         self.logTopic = logTopic
+        self.countsFeatures = countsFeatures
     }
 
     /// One image in memory: the blocks with two bits each, the moments and the mixture.
@@ -46,9 +49,11 @@ public struct ServedModel: Sendable {
     /// The served image and the spare, and where there are trials the one on trial.
     private var images: Int { canaryTopic == nil ? 2 : 3 }
 
-    /// Throws, with all sizes, if the models' images together take more than so many bytes. While a whole image is loaded, its publication comes on top.
+    private var countBytes: Int { countsFeatures ? 1 << layout.bits : 0 }
+
+    /// Throws, with all sizes, if the models' images, and what is counted beside them, together take more than so many bytes. While a whole image is loaded, its publication comes on top.
     static func check(_ models: [ServedModel], bytesMax: Int) throws {
-        let sizes = models.map { $0.imageBytes * $0.images }
+        let sizes = models.map { $0.imageBytes * $0.images + $0.countBytes }
         let total = sizes.reduce(0, +)
         guard total > bytesMax else { return }
         func megabytes(_ bytes: Int) -> String { "\((Double(bytes) / 104_857.6).rounded(.up) / 10) MB" }
@@ -57,7 +62,8 @@ public struct ServedModel: Sendable {
             let fits = taken + size <= bytesMax
             if fits { taken += size }
             let trial = model.canaryTopic == nil ? "" : ", one of them for a version on trial"
-            return "\(model.name)\(fits ? "" : ", which does not fit,") takes \(megabytes(size)) (\(model.images) images of \(megabytes(model.imageBytes))\(trial))"
+            let counts = model.countsFeatures ? ", and \(megabytes(model.countBytes)) of counts" : ""
+            return "\(model.name)\(fits ? "" : ", which does not fit,") takes \(megabytes(size)) (\(model.images) images of \(megabytes(model.imageBytes))\(trial)\(counts))"
         }
         throw ServingError(
             "the models' images take \(megabytes(total)), more than the limit of \(megabytes(bytesMax)): \(list.joined(separator: "; ")). "

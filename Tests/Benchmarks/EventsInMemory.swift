@@ -70,6 +70,7 @@ final class LearningAlone {
     private(set) var scores: [ScoredExample] = []
 
     var image: Image { machine.learner.image }
+    var counts: FeatureCounts? { machine.learner.counts }
 
     init(_ definition: PipelineDefinition) throws { machine = try StateMachine(definition) }
 

@@ -29,17 +29,21 @@ struct PublicationTarget: FuzzTarget {
     }
 
     static func seeds() throws -> [[UInt8]] {
+        let audience: [UInt8] = [0, 0, 0, 0]
         var head = ByteWriter()
         head.append(UInt32(2))
         for value in [2.0, 1.0, 0.5, 3.0, -1.0, 0.25] { head.append(value) }
         head.append(UInt32(4))
         for value in [1, -2, 0.5, 0] as [Float] { head.append(value) }
-        var image = head
+        var image = ByteWriter()
+        audience.withUnsafeBytes { image.append(raw: $0) }
+        head.bytes.withUnsafeBytes { image.append(raw: $0) }
         image.append(UInt32(layout.blockCount))
         var random = Array(1...UInt8(64))
         for _ in 0..<layout.blockCount { random.withUnsafeBytes { image.append(raw: $0) } }
         random.reverse()
         var patch = ByteWriter()
+        audience.withUnsafeBytes { patch.append(raw: $0) }
         patch.append(UInt64(1))
         patch.append(UInt128(2))
         head.bytes.withUnsafeBytes { patch.append(raw: $0) }
@@ -48,7 +52,9 @@ struct PublicationTarget: FuzzTarget {
         for byte in [1, 0, 0, 0, 0, 60] as [UInt8] { patch.append(byte) }
         random[..<6].withUnsafeBytes { patch.append(raw: $0) }
         func item(_ flags: UInt8, _ kind: UInt8, _ body: [UInt8]) -> [UInt8] { [flags, kind, UInt8(body.count & 255), UInt8(body.count >> 8)] + body }
-        let (whole, change, notice) = (image.bytes, patch.bytes, [UInt8]())
+        let (whole, change, notice) = (image.bytes, patch.bytes, audience)
+        // Two features, the first and the fifth, with their counts.
+        let counts: [UInt8] = [2, 0, 0, 0, 0, 4, 16, 1]
         let frame = try change.withUnsafeBytes { try Zstd.compress($0) }
         var messages: [[UInt8]] = []
         for kind in 1...3 as ClosedRange<UInt8> {
@@ -58,11 +64,12 @@ struct PublicationTarget: FuzzTarget {
         return messages + [
             item(1, 2, whole), item(1, 2, whole) + item(1, 1, change) + item(1, 1, change), item(1, 2, whole) + item(0, 1, change) + item(1, 3, notice),
             item(17, 2, whole) + item(5, 2, whole) + item(8, 2, whole), item(33, 1, frame), item(1, 2, whole) + item(33, 1, frame),
+            item(1, 2, whole + counts) + item(1, 1, change + counts) + item(1, 1, change),
         ]
     }
 
     func run(_ input: UnsafeRawBufferPointer) {
-        let slot = ModelSlot()
+        let slot = ModelSlot(countedBits: Self.layout.bits)
         var node = Node(writer: ImageWriter(slot: slot, layout: Self.layout))
         var assembler = PublicationAssembler()
         var rest = input

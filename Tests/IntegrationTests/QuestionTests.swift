@@ -7,7 +7,7 @@ extension Integration {
     /// What the history answers, by commands and over HTTP, compared with what can be worked out from its lists.
     @Suite struct Questions {
         private static let small = [
-            "{events: 20000, seconds: 0.5}": "{events: 500, seconds: 0.05}", "snapshot: {seconds: 60}": "snapshot: {seconds: 1}", "bits: 20": "bits: 14",
+            "{events: 20000, seconds: 0.5}": "{events: 500, seconds: 0.05}", "snapshot: {seconds: 60}": "snapshot: {seconds: 1}", "bits: 20, weights: int8": "bits: 14, weights: int8, counts: true",
             "window: 10000": "window: 1000",
         ]
 
@@ -142,6 +142,12 @@ extension Integration {
 
                 let event = #"{"instances":[{"site":"s1","device":"phone","slot":"top","price":2.5,"hour":6}]}"#
                 let explained = try explain(node.port, event)
+                // The count is right to a factor of 2, and to a fifth.
+                let events = try await loop.clicks(9000, seed: 5)
+                for (name, value) in [("site=s1", "\"site\":\"s1\""), ("device=phone", "\"device\":\"phone\""), ("constant", "{")] {
+                    let seen = try #require(explained.first { $0["feature"].string == name }?["seen"].double)
+                    #expect((0.3...1.6).contains(seen / Double(events.count { $0.contains(value) })), "\(name): \(seen)")
+                }
                 for name in ["site=s1", "device=phone", "constant", "price", "device=phone*slot=top"] {
                     let weight = try #require(explained.first { $0["feature"].string == name })
                     let blame = try await loop.json("blame", loop.file, name, "--since-version", "\(older)", "--limit", "1000")

@@ -7,7 +7,9 @@ import Testing
 
 @Suite struct PublicationTests {
     @Test func roundTrip() throws {
-        for publication in [patch(), image(bits: 8), notice(), patch(blocks: 0), patch(moments: 0), image(bits: 1, moments: 0)] {
+        var counting = [patch(), image(bits: 8)]
+        for index in counting.indices { counting[index].counts = PublishedCounts(all: (0..<256).map { $0 % 3 == 0 ? 0 : UInt8($0) }) }
+        for publication in counting + [patch(), image(bits: 8), notice(), patch(blocks: 0), patch(moments: 0), image(bits: 1, moments: 0)] {
             let messages = try publication.messages()
             #expect(messages.count == 1)
             var assembler = PublicationAssembler()

@@ -33,7 +33,7 @@ private func definition(
         let survived = [
             try definition(optimizer: "{kind: adagrad, rate: 0.01, l2: 0.001}"), try definition(monitor: "{window: 50, detectors: []}"),
             try definition(deduplicate: "{field: id, last: 7}"), try definition(deduplicate: "{field: other, last: 7}"),
-            try definition(model: ", rounding: stochastic"), try definition(learn: ", schedule: {kind: exponential, half_life_events: 1000}"),
+            try definition(model: ", rounding: stochastic"), try definition(model: ", counts: true"), try definition(learn: ", schedule: {kind: exponential, half_life_events: 1000}"),
         ]
         for next in survived {
             #expect(next.learningHash != base.learningHash)
@@ -72,6 +72,38 @@ private func definition(
         // And at the old rate it would have gone elsewhere.
         try straight.feed(all[position...])
         #expect(straight.cut().hashes.image != a.hashes.image)
+    }
+
+    /// Protects: features are counted from where the file says so, the counts outlast other changes and restarts, and whether there are any changes nothing else.
+    @Test func countsGoOn() throws {
+        let plain = try definition(), counting = try definition(model: ", counts: true"), other = try definition(optimizer: "{kind: adagrad, rate: 0.02}", model: ", counts: true")
+        let all = events(900, seed: 43)
+        var machine = try StateMachine(plain)
+        let never = try StateMachine(plain)
+        try machine.begin()
+        try never.begin()
+        try machine.feed(all[..<300])
+        try never.feed(all)
+        func change(to next: PipelineDefinition) throws {
+            machine = try machine.redefined(as: next)
+            try machine.apply(.define(learningHash: next.learningHash))
+        }
+        func total() -> Int { machine.learner.counts.map { $0.bytes.bytes.reduce(0) { $0 + Int($1) } } ?? -1 }
+        #expect(total() == -1)
+        try change(to: counting)
+        #expect(total() == 0)
+        try machine.feed(all[300..<600])
+        let counted = total()
+        #expect(counted > 300)
+        _ = machine.cut()
+        machine = try machine.encode().withUnsafeBytes { try StateMachine(counting, restoring: $0) }
+        #expect(total() == counted)
+        try change(to: other)
+        #expect(total() == counted)
+        try change(to: plain)
+        #expect(total() == -1)
+        try machine.feed(all[600...])
+        #expect(machine.cut().hashes == never.cut().hashes)
     }
 
     /// Protects: a fork replays a change of definition in the middle of what becomes one version.

@@ -8,10 +8,10 @@ import Testing
 
 @Suite struct SnapshotTests {
     /// One of each shape that the tables can have: slots of 4, 8, 12 and 32 bytes, several outputs, more outputs than a block has lanes, dense fields,
-    /// gradients that wait for a step.
+    /// gradients that wait for a step, counts of features.
     static let models = [
         "optimizer: {kind: adagrad, rate: 0.1}", "optimizer: {kind: sgd, rate: 0.1}", "optimizer: {kind: adam, rate: 0.01}", "optimizer: vw", "optimizer: auto",
-        "optimizer: {kind: adagrad, rate: 0.1}, accumulate: 300", "classes 3", "classes 70", "dense",
+        "optimizer: {kind: adagrad, rate: 0.1}, accumulate: 300", "classes 3", "classes 70", "dense", "counts",
     ]
 
     private func definition(_ model: String) throws -> PipelineDefinition {
@@ -27,7 +27,7 @@ import Testing
               - {field: id, kind: categorical}
               - {cross: [id, site]}
             \(model == "dense" ? "  - {field: v, kind: dense, size: 100}" : "")
-            model: {kind: linear, bits: \(classes == nil ? 16 : 11), weights: int8}
+            model: {kind: linear, bits: \(classes == nil ? 16 : 11), weights: int8, counts: \(model == "counts")}
             \(model.contains("optimizer") ? "learn: {\(model)}" : "")
             monitor: {window: 100, detectors: []}
             """, file: "p.yaml", environment: [:], currentFolder: "/nonexistent")

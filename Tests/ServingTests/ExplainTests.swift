@@ -25,6 +25,7 @@ import Testing
             let moved_by: UInt64?
             let moves: Int?
             let moved_after: UInt64?
+            let seen: UInt64?
         }
         /// A number, or one a class.
         struct Prediction: Decodable, Equatable {
@@ -102,6 +103,55 @@ import Testing
                 #expect(feature.moved_after == nil)
             }
             #expect(features.contains { $0.moved_by != nil } && features.contains { $0.moved_by == nil })
+        }
+    }
+
+    /// Protects: where features are counted, an explanation says how often each was seen: all counts come with a whole image, and what has changed with patches.
+    @Test func seen() async throws {
+        let layout = ImageLayout(richPlan)
+        var kafka = try TestKafka()
+        defer { kafka.close() }
+        let learner = TestLearner(layout: layout)
+        var counts = (0..<1 << layout.bits).map { UInt8(truncatingIfNeeded: $0 % 30) }
+        func sent(_ publication: Publication, _ counts: [UInt8]) -> Publication {
+            var publication = publication
+            publication.counts = PublishedCounts(all: counts)
+            return publication
+        }
+        _ = learner.patch()
+        try kafka.send(sent(learner.whole(), counts))
+        let model = kafka.model(plan: richPlan, layout: layout, countsFeatures: true), silent = kafka.model("silent", plan: richPlan, layout: layout)
+        try await withNode([model, silent]) { node, client in
+            func expected(_ feature: Answer.Feature) -> UInt64 {
+                let events = FeatureCount.events(counts[feature.index])
+                return events < 2 ? feature.weight == 0 ? 0 : 1 : [1, 2, 4, 8, 16, 32, 64, 128, 256].last { $0 <= events } ?? 0
+            }
+            func expectCounts() async throws {
+                try await eventually("the last publication is served") { node.servedImage(of: "clicks")?.version == learner.version }
+                let features = try await explain(client).explanations.flatMap(\.features)
+                #expect(features.count { $0.feature == "emb" } == 2 && features.count > 20)
+                for feature in features { #expect(feature.seen == (feature.feature == "emb" ? nil : expected(feature)), "\(feature)") }
+            }
+            try await expectCounts()
+            for round in 0..<3 {
+                let changed = (0..<1 << layout.bits).map { UInt8($0 % 3 == 0 ? 40 + round : 0) }
+                for index in counts.indices where changed[index] != 0 { counts[index] = changed[index] }
+                try kafka.send(sent(learner.patch(), changed))
+            }
+            try await expectCounts()
+            // A whole image after a patch that was lost: what it does not count was not seen.
+            _ = learner.patch()
+            counts = counts.indices.map { UInt8($0 % 2) }
+            try kafka.send(sent(learner.patch(), []))
+            try kafka.send(sent(learner.whole(), counts))
+            try await expectCounts()
+            // One that counts features that there are not is not for this model.
+            let served = learner.version
+            try kafka.send(sent(learner.patch(), counts + [1]))
+            try await eventually("it is refused") { try await client.get("/v1/models/clicks").text.contains("counts features") }
+            #expect(node.servedImage(of: "clicks")?.version == served)
+            let answer = try await client.post("/v1/models/silent:explain", body)
+            #expect(answer.status == 200 && !answer.text.contains("seen"))
         }
     }
 

@@ -119,13 +119,13 @@ struct TestKafka {
 
     func model(
         _ name: String = "clicks", topic: String = "clicks", plan: EventPlan = plan, layout: ImageLayout = layout, link: Link = .logistic,
-        canaryTopic: String? = nil, staleAfter: Duration? = nil, logTopic: String? = nil, properties: [String: String] = [:]
+        canaryTopic: String? = nil, staleAfter: Duration? = nil, logTopic: String? = nil, countsFeatures: Bool = false, properties: [String: String] = [:]
     ) -> ServedModel {
         ServedModel(
             name: name, plan: plan, layout: layout, link: link, meaning: 77,
             kafka: KafkaConfiguration(
                 brokers: broker.address, properties: properties.merging(["fetch.wait.max.ms": "10", "reconnect.backoff.max.ms": "200"]) { $1 }),
-            topic: topic, canaryTopic: canaryTopic, staleAfter: staleAfter, logTopic: logTopic)
+            topic: topic, canaryTopic: canaryTopic, staleAfter: staleAfter, logTopic: logTopic, countsFeatures: countsFeatures)
     }
 }
 

@@ -25,7 +25,7 @@ import Testing
     private func moves(_ slot: ModelSlot, _ layout: ImageLayout) throws -> (since: UInt64, known: [Int: Known]) {
         let served = try #require(slot.current)
         return try #require(
-            slot.moves(of: served) { moves in
+            slot.history(of: served) { moves, _ in
                 let known = (0..<layout.featureCount).compactMap { feature in
                     moves.move(ofFeature: feature).map { (feature, Known(version: $0.version, after: $0.after, count: $0.count)) }
                 }
@@ -104,7 +104,7 @@ import Testing
         _ = try moves(slot, layout)
         for _ in 0..<300 { try writer.apply(learner.patch()) }
         #expect(try moves(slot, layout).known[0]?.count == WeightMoves.movesMax)
-        #expect(slot.moves(of: first) { $0.since } == nil)
+        #expect(slot.history(of: first) { moves, _ in moves.since } == nil)
 
         let whole = learner.whole()
         try writer.load(

@@ -43,7 +43,8 @@ extension StateMachine {
         guard changes.isEmpty else { throw RedefinitionError(pipeline: definition.name, changes: changes) }
         let machine = try StateMachine(next)
         try Self.carry({ watch.encode(into: &$0) }, { try machine.watch.restore(from: &$0) })
-        try Self.carry({ learner.encode(into: &$0) }, { try machine.learner.restore(from: &$0) })
+        try Self.carry({ learner.encode(into: &$0, withCounts: false) }, { try machine.learner.restore(from: &$0, withCounts: false) })
+        if let counts = learner.counts { machine.learner.counts?.continueFrom(counts) }
         if definition.monitor.keepsState(as: next.monitor) {
             try Self.carry({ try monitor.encode(into: &$0) }, { try machine.monitor.restore(from: &$0, format: Self.format) })
         } else if let reference = monitor.reference {

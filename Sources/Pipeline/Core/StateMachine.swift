@@ -110,6 +110,7 @@ public final class StateMachine {
     public init(_ definition: PipelineDefinition) throws {
         self.definition = definition
         learner = definition.makeLearner()
+        if definition.model.counts { learner.countFeatures() }
         monitor = try Monitor(definition)
         adaptation = Adaptation(definition.onDrift)
         watch = DivergenceWatch(definition.learn.loss)

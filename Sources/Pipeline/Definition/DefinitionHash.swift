@@ -11,6 +11,7 @@ struct DefinitionHash {
     private let plan: EventPlan
     private let shared: [String]
     private let stochastic: Bool
+    private let counts: Bool
 
     private let learn: PipelineDefinition.Learn
 
@@ -24,6 +25,7 @@ struct DefinitionHash {
         if learn.loss != .logistic { lines.append("loss \(learn.loss.name.rawValue)") }
         shared = lines
         stochastic = model.rounding == .stochastic
+        counts = model.counts
     }
 
     private static func canonical(_ feature: FeatureDefinition) -> String {
@@ -63,6 +65,7 @@ struct DefinitionHash {
         if learn.schedule != .constant { lines.append("schedule \(learn.schedule.warmUp) \(Self.canonical(learn.schedule.decay))") }
         if learn.accumulate > 1 { lines.append("accumulate \(learn.accumulate)") }
         if stochastic { lines.append("rounding stochastic") }
+        if counts { lines.append("counts") }
         lines.append("window \(monitor.window)")
         lines += monitor.detectors.map(Self.canonical)
         lines += monitor.canonicalObserving

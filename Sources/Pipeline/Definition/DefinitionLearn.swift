@@ -12,11 +12,12 @@ extension DefinitionReader {
         let rounding = section.choice("rounding", default: PipelineDefinition.Model.Rounding.nearest)
         let bits = section.integer("bits", default: 18, in: PipelineDefinition.Model.bitsRange)
         let seed = section.integer("seed", default: 0, in: 0...UInt64.max)
+        let counts = section.boolean("counts", default: false)
         if rounding == .stochastic, weights == .fp32, let node = section.node("rounding") {
             log.add(node.position, "model.rounding is for weights that are quantized, and fp32 is not; drop `rounding`, or choose other `weights`")
         }
-        guard let kind, let weights, let rounding, let bits, let seed else { return nil }
-        return .init(kind: kind, weights: weights, rounding: rounding, bits: bits, seed: seed)
+        guard let kind, let weights, let rounding, let bits, let seed, let counts else { return nil }
+        return .init(kind: kind, weights: weights, rounding: rounding, bits: bits, seed: seed, counts: counts)
     }
 
     /// - Parameter label: its kind must suit the loss.

@@ -15,7 +15,7 @@ package struct DefinitionSection {
         "source.served_by": ["field"],
         "source.deduplicate": ["field", "last"],
         "features[]": ["field", "kind", "scale", "clip", "edges", "words", "characters", "size", "cross"],
-        "model": ["kind", "bits", "weights", "rounding", "seed"],
+        "model": ["kind", "bits", "weights", "rounding", "seed", "counts"],
         "learn": ["loss", "tau", "optimizer", "schedule", "accumulate"],
         "learn.optimizer": ["kind", "rate", "forget", "alpha", "beta", "beta1", "beta2", "l1", "l2"],
         "learn.schedule": ["kind", "warm_up_events", "initial_events", "power", "length_events", "end", "half_life_events", "every_events", "factor"],

@@ -134,6 +134,8 @@ public struct PipelineDefinition: Sendable {
         public let bits: Int
         /// Of the feature hash and of stochastic rounding.
         public let seed: UInt64
+        /// Whether it is counted how often each feature is seen, for explanations.
+        public let counts: Bool
 
         static let bitsRange = 1...28
     }

@@ -57,6 +57,7 @@ final class Learning {
         newest = run.service.status.newestEventMilliseconds
         // With a canary, what is published is compared with what was published before.
         if canary == nil { machine.learner.image.beginPublishing() }
+        machine.learner.counts?.beginPublishing()
     }
 
     func step(wait: Duration) throws -> Bool {
@@ -234,6 +235,10 @@ final class Learning {
         (publishedVersion, generation) = (job.version, order.generation)
         item.publication = job
         item.publication?.generation = order.generation
+        if let counts = machine.learner.counts {
+            item.publication?.counts = counts.takeUnpublished()
+            item.publication?.allCounts = job.image == nil ? nil : Array(counts.bytes.bytes)
+        }
     }
 
     /// Judges the newest version once; false too if it was judged, and held, before.

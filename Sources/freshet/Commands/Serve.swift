@@ -51,7 +51,7 @@ func servedModel(_ definition: PipelineDefinition, logger: Logger) throws -> Ser
             if level <= 4 { logger.warning("\(text)", metadata: ["pipeline": "\(definition.name)"]) }
         }, topic: try definition.publishTopic.get(),
         canaryTopic: definition.canary == nil ? nil : try definition.canaryTopic(), staleAfter: definition.staleAfter,
-        logTopic: try definition.logTopic?.get())
+        logTopic: try definition.logTopic?.get(), countsFeatures: definition.model.counts)
 }
 
 /// Writes what the node serves into the history, where the pipeline has a store. A database that is away is no trouble for serving.

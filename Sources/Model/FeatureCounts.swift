@@ -1,0 +1,164 @@
+// How often each hashed feature was seen, a byte a feature: exactly up to 16, and then with three bits behind the leading one. Such a count goes up by a step of
+// 2^n with a probability of 1/2^n, so it is right on average, and to a fifth in the standard deviation (R. Morris, Counting large numbers of events in small
+// registers, CACM 21(10), 1978). What decides is a hash of the event's offset and the feature: the same events give the same counts.
+//
+// Publications carry counts of two and more, as powers of two, where they have grown to the next: a node knows each count to a factor of 2. That of 1 it knows by
+// the weight, which is not 0.
+
+import CIntrinsics
+import Records
+
+/// A count in one byte.
+public enum FeatureCount {
+    /// The events that a byte stands for.
+    public static func events(_ byte: UInt8) -> UInt64 { byte < 16 ? UInt64(byte) : UInt64(8 + byte & 7) << UInt64(byte >> 3 - 1) }
+
+    /// The step from a byte to the next is 2 to this power.
+    @inline(__always)
+    static func step(_ byte: UInt8) -> UInt64 { byte < 16 ? 0 : UInt64(byte >> 3 - 1) }
+
+    /// Whether nodes are told once a count has become this.
+    @inline(__always)
+    static func isPublished(_ byte: UInt8) -> Bool { byte & 7 == 0 || byte == 2 || byte == 4 }
+
+    /// What nodes have been told.
+    static func published(_ byte: UInt8) -> UInt8 { byte >= 8 ? byte & ~7 : byte >= 4 ? 4 : byte & 2 }
+}
+
+/// The counts of one learner. Used by one thread.
+public final class FeatureCounts {
+    /// One a hashed feature.
+    public let bytes: Table<UInt8>
+    /// Features with counts that no publication has, in any order, some of them twice; nil while nothing is published.
+    private var unpublished: [UInt32]?
+    private var unpublishedMax = unpublishedMin
+    private static let unpublishedMin = 1 << 16
+    /// Features whose counts are on their way from memory.
+    private static var readAhead: Int { 48 }
+
+    /// - Parameter bits: there are 2 to this power of features.
+    public init(bits: Int) { bytes = Table(count: 1 << bits) }
+
+    /// Counts the features of examples that were learned.
+    public func add(_ batch: ExampleBatch, _ range: Range<Int>) {
+        let (examples, features) = (batch.examples, batch.features)
+        for example in examples[range] where example.refusal < 0 {
+            let place = UInt64(bitPattern: example.offset) &* 0x9e37_79b9_7f4a_7c15
+            for position in Int(example.featuresStart)..<Int(example.featuresStart) &+ Int(example.featuresCount) {
+                freshet_prefetch(bytes.pointer + Int(features[min(position &+ Self.readAhead, features.count &- 1)].index))
+                add(features[position].index, place)
+            }
+        }
+    }
+
+    @inline(__always)
+    private func add(_ feature: UInt32, _ place: UInt64) {
+        let byte = bytes.pointer[Int(feature)]
+        let step = FeatureCount.step(byte)
+        if step > 0 {
+            guard foldedMultiply(place ^ UInt64(feature), 0xd6e8_feb8_6659_fd93) & (1 << step &- 1) == 0, byte < .max else { return }
+        }
+        bytes.pointer[Int(feature)] = byte &+ 1
+        if FeatureCount.isPublished(byte &+ 1), unpublished != nil { note(feature) }
+    }
+
+    @inline(never)
+    private func note(_ feature: UInt32) {
+        unpublished?.append(feature)
+        guard let noted = unpublished, noted.count >= unpublishedMax else { return }
+        // What is held back for long must not take more and more memory.
+        let features = Self.unique(noted)
+        unpublished = features
+        unpublishedMax = max(2 * features.count, Self.unpublishedMin)
+    }
+
+    private static func unique(_ features: [UInt32]) -> [UInt32] {
+        var result: [UInt32] = []
+        for feature in features.sorted() where feature != result.last { result.append(feature) }
+        return result
+    }
+
+    /// From now on `takeUnpublished` says what has grown: first, since now.
+    public func beginPublishing() { unpublished = [] }
+
+    /// The counts that have grown to a power of two since the last call; none unless publishing has begun.
+    public func takeUnpublished() -> GrownCounts {
+        defer { if unpublished != nil { unpublished = [] } }
+        return GrownCounts(entries: (unpublished ?? []).map { UInt64($0) << 8 | UInt64(FeatureCount.published(bytes.pointer[Int($0)])) })
+    }
+
+    /// Goes on from the counts of another pipeline's learner of the same size.
+    public func continueFrom(_ other: FeatureCounts) { bytes.mutableBytes.copyMemory(from: other.bytes.bytes) }
+}
+
+/// Counts that have grown, as the learner's thread found them: any order will do, and doubles.
+public struct GrownCounts: Sendable {
+    /// The feature, and in the low byte its count.
+    fileprivate var entries: [UInt64] = []
+
+    public init() {}
+
+    fileprivate init(entries: [UInt64]) { self.entries = entries }
+}
+
+/// Counts of features as publications carry them: those that have changed, or with a whole image all that are not 0.
+public struct PublishedCounts: Sendable, Equatable {
+    /// In ascending order.
+    public private(set) var features: [UInt32] = []
+    /// As `FeatureCount` reads them, one a feature.
+    public private(set) var bytes: [UInt8] = []
+
+    public init() {}
+
+    public init(_ grown: GrownCounts) {
+        for entry in grown.entries.sorted() {
+            let feature = UInt32(entry >> 8)
+            guard feature != features.last else { continue }
+            features.append(feature)
+            bytes.append(UInt8(entry & 0xff))
+        }
+    }
+
+    /// - Parameter all: the count of each feature.
+    public init(all: [UInt8]) {
+        for (feature, byte) in all.enumerated() where FeatureCount.published(byte) != 0 {
+            features.append(UInt32(feature))
+            bytes.append(FeatureCount.published(byte))
+        }
+    }
+
+    public var isEmpty: Bool { features.isEmpty }
+
+    /// Writes the counts in their places. Every feature must have one.
+    public func write(to counts: inout [UInt8]) {
+        for (feature, byte) in zip(features, bytes) { counts[Int(feature)] = byte }
+    }
+
+    /// Appends the counts; returns where each stream of values ends.
+    func append(to writer: inout ByteWriter) -> [Int] {
+        writer.append(UInt32(features.count))
+        var next: UInt32 = 0
+        for feature in features {
+            writer.append(varint: UInt64(feature - next))
+            next = feature + 1
+        }
+        let end = writer.bytes.count
+        bytes.withUnsafeBytes { writer.append(raw: $0) }
+        return [end, writer.bytes.count]
+    }
+
+    /// Reads what `append(to:)` wrote.
+    /// - Throws: `FormatError` where the bytes are anything else.
+    init(from reader: inout ByteReader) throws(FormatError) {
+        let count = try reader.count(maximum: reader.remaining / 2)
+        features.reserveCapacity(count)
+        var next: UInt64 = 0
+        for _ in 0..<count {
+            let gap = try reader.varint()
+            guard gap < UInt64(UInt32.max), next + gap < UInt64(UInt32.max) else { throw FormatError("a count beyond all features") }
+            features.append(UInt32(next + gap))
+            next += gap + 1
+        }
+        bytes = [UInt8](try reader.raw(count: count))
+    }
+}
