@@ -107,8 +107,19 @@ extension Integration {
                 }
                 try await loop.freshet("hold", loop.file)
                 try await until("the trial's end is recorded", state: { learner.standardError }) { try decided(loop, "hold", rule: "canary_ordered", after: 0) > 0 }
-                for client in clients { await client.close() }
+
+                // So does a learner that is stopped, and its nodes are back at the version that all have.
+                try await loop.freshet("promote", loop.file)
+                let ended = try loop.number("SELECT max(id) FROM freshet.decisions")
+                for _ in 0..<60 where try loop.number("SELECT count(*) FROM (SELECT \(last) AS decision) d WHERE decision = 'canary'") == 0 {
+                    try await traffic.serve(500)
+                }
                 #expect(try await learner.terminate() == 0)
+                let stopped = try decided(loop, "hold", rule: "canary_stopped", after: ended)
+                let lastDecision = try loop.number("SELECT max(id) FROM freshet.decisions")
+                #expect(stopped > 0 && stopped == lastDecision, "\(learner.standardError)")
+                for node in nodes { try await until("there is no version on trial") { (try? loop.served(node)["canary"]["version"].int) == nil } }
+                for client in clients { await client.close() }
                 #expect(try await loop.json("verify", loop.file)["equal"].bool == true)
             }
         }

@@ -147,7 +147,7 @@ import Testing
             try await expectCounts()
             // One that counts features that there are not is not for this model.
             let served = learner.version
-            try kafka.send(sent(learner.patch(), counts + [1]))
+            try kafka.send(sent(learner.patch(), counts + [8]))
             try await eventually("it is refused") { try await client.get("/v1/models/clicks").text.contains("counts features") }
             #expect(node.servedImage(of: "clicks")?.version == served)
             let answer = try await client.post("/v1/models/silent:explain", body)

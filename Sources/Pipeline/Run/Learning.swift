@@ -39,6 +39,8 @@ final class Learning {
     private var judgedVersion: UInt64 = 0
     /// Of the order that the last publication was made under.
     private var generation = 0
+    /// Nothing more comes.
+    private var isOver = false
 
     /// - Parameter snapshotVersion: the newest snapshot.
     init(_ run: LearnerRun, _ machine: StateMachine, _ publisher: Publisher, _ gate: Gate?, _ canary: Canary?, _ trials: Publisher?, snapshotVersion: UInt64) {
@@ -68,13 +70,14 @@ final class Learning {
         let copying: Duration = snapshot.map { $0.hasRoom ? .zero : .milliseconds(2) } ?? wait
         let source = run.filled.pop(timeout: min(wait, quiet, copying))
         if let source { try apply(source) }
-        let isOver = source == nil && run.filled.isFinished
-        advanceSnapshot(isIdle: source == nil, isOver: isOver)
+        isOver = source == nil && run.filled.isFinished
+        advanceSnapshot(isIdle: source == nil)
         if machine.pendingEvents > 0 {
-            try cutIfDue(isOver: isOver)
+            try cutIfDue()
         } else {
-            try catchUp(isOver: isOver)
+            try catchUp()
         }
+        if isOver { endLastTrial() }
         if machine.pendingEvents == 0 { cutAt = run.clock.now }
         return !isOver
     }
@@ -104,7 +107,7 @@ final class Learning {
 
     private var mustCut: Bool { letterBytes > Self.deadLetterBytesMaximum || machine.pendingEntries > Self.entriesMaximum }
 
-    private func cutIfDue(isOver: Bool) throws {
+    private func cutIfDue() throws {
         let drifted = machine.pendingDriftEvents > 0
         isDriftOwed = isDriftOwed || drifted && machine.hasDrifted && run.definition.onDrift.snapshot
         let due = machine.pendingEvents >= eventsMaximum || run.clock.now - cutAt >= interval
@@ -142,7 +145,7 @@ final class Learning {
     }
 
     /// Idle: what was put off while the publisher was busy, or did not arrive, is published now.
-    private func catchUp(isOver: Bool) throws {
+    private func catchUp() throws {
         let isBehind =
             canary.map(isTrialDue) ?? (publishedVersion < machine.version ? judgedVersion < machine.version : publisher.isImageDue)
         let isDue = isBehind || run.publishing.value.generation != generation
@@ -177,7 +180,7 @@ final class Learning {
         return stream
     }
 
-    private func advanceSnapshot(isIdle: Bool, isOver: Bool) {
+    private func advanceSnapshot(isIdle: Bool) {
         guard let snapshot else { return }
         if isOver || snapshot.isCancelled || run.cuts.isClosed {
             // Over, and not whole: the last snapshot, which is of a later state or this one, is taken in its place.
@@ -281,7 +284,7 @@ final class Learning {
         } else if let stable = canary.stable, publisher.isImageDue {
             sendToAll(stable, after: stable, order, &item)
         } else if canary.candidate == nil, let stable = canary.stable {
-            guard stable.version < machine.version, hasNodesToTry, !machine.isSuspect, gatePasses(&item) else { return }
+            guard !isOver, stable.version < machine.version, hasNodesToTry, !machine.isSuspect, gatePasses(&item) else { return }
             let held = held(hash)
             canary.begin(held, atMilliseconds: nowMilliseconds())
             let names = Array(run.servingNodes.value.prefix(run.definition.canary?.nodes ?? 0))
@@ -312,6 +315,13 @@ final class Learning {
         tell(decision, &item)
         trials?.endedTrial.store(decision.version, ordering: .sequentiallyConsistent)
         trials?.mustEndTrial.store(true, ordering: .relaxed)
+    }
+
+    /// Nobody would judge it any more.
+    private func endLastTrial() {
+        var item = RecordItem()
+        endTrial(.stopped, &item)
+        if !item.trials.isEmpty { run.cuts.push(item) }
     }
 
     /// A trial is over.

@@ -113,8 +113,8 @@ final class Recording {
 
 extension LearnerRun {
     func publishingStep(_ publisher: Publisher, _ trials: Publisher?, wait: Duration) throws -> Bool {
-        if publications.isFinished { return false }
         if let trials { endTrialIfDue(trials) }
+        if publications.isFinished { return false }
         guard let job = publications.pop(timeout: wait) else { return true }
         if job.audience != nil, let trials {
             // The trial before it may have ended while this waited.
