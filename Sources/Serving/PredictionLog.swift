@@ -55,7 +55,8 @@ package final class PredictionLog: Sendable {
     }
 
     private let topic: String
-    private let producer: KafkaProducer
+    private let producer: Mutex<KafkaProducer>
+    private let makeProducer: @Sendable () throws -> KafkaProducer
     private let losses: LossCount
     private let model: String
 
@@ -68,9 +69,12 @@ package final class PredictionLog: Sendable {
         self.losses = losses
         self.topic = topic
         self.model = jsonString(model)
-        producer = try KafkaProducer(kafka) { report in
-            if let error = report.error { losses.add(1, "\(error)") }
+        makeProducer = { [kafka] in
+            try KafkaProducer(kafka) { report in
+                if let error = report.error { losses.add(1, "\(error)") }
+            }
         }
+        producer = Mutex(try makeProducer())
     }
 
     /// Predictions that were not written, as far as is known.
@@ -91,6 +95,7 @@ package final class PredictionLog: Sendable {
         let head = Array("{\"request_id\":\(jsonString(requestID)),\"index\":".utf8)
         let middle = ",\"model\":\(model),\"version\":\(version),\"time_ms\":\(millisecondsNow()),\"prediction\":"
         var record: [UInt8] = []
+        let producer = producer.withLock { $0 }
         for (index, prediction) in predictions.enumerated() {
             record.removeAll(keepingCapacity: true)
             record += head
@@ -103,16 +108,22 @@ package final class PredictionLog: Sendable {
             do {
                 try producer.produce(topic: topic, key: key, value: record, timeout: .zero)
             } catch {
+                if (error as? KafkaError)?.isFatal == true { replace(producer) }
                 return losses.add(predictions.count - index, "\(error)")
             }
         }
+    }
+
+    /// One that has failed for good takes nothing any more, but another may: it could be that the brokers had refused it, and do no longer.
+    private func replace(_ failed: KafkaProducer) {
+        producer.withLock { if $0 === failed, let next = try? makeProducer() { $0 = next } }
     }
 
     /// Sends what is left, within `closeTimeout`.
     func close() async {
         await withCheckedContinuation { (closed: CheckedContinuation<Void, Never>) in
             Thread.detachNewThread { [self] in
-                producer.close(timeout: Self.closeTimeout)
+                producer.withLock { $0 }.close(timeout: Self.closeTimeout)
                 closed.resume()
             }
         }

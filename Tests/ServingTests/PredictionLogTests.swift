@@ -109,4 +109,25 @@ import Testing
         }
         #expect(try records(kafka).count == 2)
     }
+
+    /// Protects: brokers that refuse the log's producer for good end that producer, not the log: once they let it in, predictions are logged again.
+    @Test func refusedProducer() async throws {
+        var kafka = try TestKafka()
+        defer { kafka.close() }
+        try kafka.broker.createTopic(Self.topic, partitions: 1)
+        try kafka.send(TestLearner().whole())
+        try kafka.broker.fail(.initProducerID, codes: [31])  // CLUSTER_AUTHORIZATION_FAILED
+        try await withNode([kafka.model(logTopic: Self.topic)]) { node, client in
+            try await eventually("there is an image") { node.servedImage(of: "clicks") != nil }
+            var asked = 0
+            try await eventually("predictions are logged") {
+                #expect(try await client.predict("clicks", Array(body.utf8)).status == 200)
+                asked += 1
+                return try records(kafka).count > 0
+            }
+            #expect(asked > 1)
+            let lost = try await client.get("/metrics").text.firstMatch(of: /predictions_not_logged_total\{model="clicks"\} (\d+)/)
+            #expect(Int(lost?.1 ?? "") ?? 0 > 0)
+        }
+    }
 }
