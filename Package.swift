@@ -113,6 +113,8 @@ let package = Package(
                 "TestSupport", "Serving", "Model", "Records", "KafkaClient", "ReproducibleMath",
                 .product(name: "Hummingbird", package: "hummingbird"),
                 .product(name: "Logging", package: "swift-log"),
+                .product(name: "NIOEmbedded", package: "swift-nio"),
+                .product(name: "NIOHTTP1", package: "swift-nio"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
             ],
             exclude: ["v2_client.py"]

@@ -113,7 +113,7 @@ extension OnlineLearner {
 
     // MARK: Restoring
 
-    /// Takes over what a capture wrote behind its head; the sizes must be this learner's. Throws, and has changed nothing, where they are not.
+    /// Takes over what a capture wrote behind its head; the sizes must be this learner's. Throws where they are not; then its state is of no use.
     public func restore(from reader: inout ByteReader, withCounts: Bool = true) throws(FormatError) {
         let tables = [body.slots] + small
         var check = reader

@@ -107,7 +107,7 @@ public final class OnlineLearner {
         if capture != nil { save(batch) }
         let range = range ?? 0..<batch.count
         body.learn(batch, range, partition, &trace, &scores)
-        counts?.add(batch, range)
+        counts?.add(batch, range, partition: partition)
     }
 
     /// From now on features are counted, and the counts are part of the state.

@@ -1,9 +1,9 @@
 // How often each hashed feature was seen, a byte a feature: exactly up to 16, and then with three bits behind the leading one. Such a count goes up by a step of
 // 2^n with a probability of 1/2^n, so it is right on average, and to a fifth in the standard deviation (R. Morris, Counting large numbers of events in small
-// registers, CACM 21(10), 1978). What decides is a hash of the event's offset and the feature: the same events give the same counts.
+// registers, CACM 21(10), 1978). What decides is a hash of the event's position, of the feature and its place in the event: the same events give the same counts.
 //
-// Publications carry counts of two and more, as powers of two, where they have grown to the next: a node knows each count to a factor of 2. That of 1 it knows by
-// the weight, which is not 0.
+// Publications carry counts of two and more, as powers of two, where they have grown to the next: a node knows each count to a factor of 2. Most features that
+// were ever seen were seen once: those would make patches larger than all others together, and their weights tell, if they are not 0.
 
 import CIntrinsics
 import Records
@@ -31,8 +31,8 @@ public final class FeatureCounts {
     public let bytes: Table<UInt8>
     /// Features with counts that no publication has, in any order, some of them twice; nil while nothing is published.
     private var unpublished: [UInt32]?
-    private var unpublishedMax = unpublishedMin
-    private static let unpublishedMin = 1 << 16
+    /// What is held back for long must not take more and more memory: beyond so many, all counts have to be published.
+    private static let unpublishedMax = 1 << 18
     /// Features whose counts are on their way from memory.
     private static var readAhead: Int { 48 }
 
@@ -40,13 +40,14 @@ public final class FeatureCounts {
     public init(bits: Int) { bytes = Table(count: 1 << bits) }
 
     /// Counts the features of examples that were learned.
-    public func add(_ batch: ExampleBatch, _ range: Range<Int>) {
+    public func add(_ batch: ExampleBatch, _ range: Range<Int>, partition: Int32) {
         let (examples, features) = (batch.examples, batch.features)
+        let salt = UInt64(UInt32(bitPattern: partition)) &* 0xa076_1d64_78bd_642f
         for example in examples[range] where example.refusal < 0 {
-            let place = UInt64(bitPattern: example.offset) &* 0x9e37_79b9_7f4a_7c15
+            let event = UInt64(bitPattern: example.offset) &* 0x9e37_79b9_7f4a_7c15 ^ salt
             for position in Int(example.featuresStart)..<Int(example.featuresStart) &+ Int(example.featuresCount) {
                 freshet_prefetch(bytes.pointer + Int(features[min(position &+ Self.readAhead, features.count &- 1)].index))
-                add(features[position].index, place)
+                add(features[position].index, event &+ UInt64(position &- Int(example.featuresStart)) << 40)
             }
         }
     }
@@ -59,32 +60,18 @@ public final class FeatureCounts {
             guard foldedMultiply(place ^ UInt64(feature), 0xd6e8_feb8_6659_fd93) & (1 << step &- 1) == 0, byte < .max else { return }
         }
         bytes.pointer[Int(feature)] = byte &+ 1
-        if FeatureCount.isPublished(byte &+ 1), unpublished != nil { note(feature) }
-    }
-
-    @inline(never)
-    private func note(_ feature: UInt32) {
-        unpublished?.append(feature)
-        guard let noted = unpublished, noted.count >= unpublishedMax else { return }
-        // What is held back for long must not take more and more memory.
-        let features = Self.unique(noted)
-        unpublished = features
-        unpublishedMax = max(2 * features.count, Self.unpublishedMin)
-    }
-
-    private static func unique(_ features: [UInt32]) -> [UInt32] {
-        var result: [UInt32] = []
-        for feature in features.sorted() where feature != result.last { result.append(feature) }
-        return result
+        if FeatureCount.isPublished(byte &+ 1), (unpublished?.count ?? .max) < Self.unpublishedMax { unpublished?.append(feature) }
     }
 
     /// From now on `takeUnpublished` says what has grown: first, since now.
     public func beginPublishing() { unpublished = [] }
 
-    /// The counts that have grown to a power of two since the last call; none unless publishing has begun.
-    public func takeUnpublished() -> GrownCounts {
-        defer { if unpublished != nil { unpublished = [] } }
-        return GrownCounts(entries: (unpublished ?? []).map { UInt64($0) << 8 | UInt64(FeatureCount.published(bytes.pointer[Int($0)])) })
+    /// The counts that have grown to a power of two since the last call; none unless publishing has begun. `isWhole` is false where they were too many.
+    public func takeUnpublished() -> (grown: GrownCounts, isWhole: Bool) {
+        let features = unpublished ?? []
+        if unpublished != nil { unpublished = [] }
+        let grown = GrownCounts(entries: features.map { UInt64($0) << 8 | UInt64(FeatureCount.published(bytes.pointer[Int($0)])) })
+        return (grown, features.count < Self.unpublishedMax)
     }
 
     /// Goes on from the counts of another pipeline's learner of the same size.

@@ -37,8 +37,8 @@ public struct Publication: Sendable, Equatable {
     /// The names of the nodes that it is for, of a version on trial; empty: for all of them, and on the trials' topics that the trial is over.
     public var audience: [String]
     public var content: Content
-    /// How often features were seen: of a patch, what has changed. Empty where the pipeline does not count, and of a notice.
-    public var counts = PublishedCounts()
+    /// How often features were seen: of a patch, what has changed. Nil where that is not counted, and of a notice.
+    public var counts: PublishedCounts?
 
     public init(
         epoch: UInt64, sequence: UInt64, version: UInt64, hash: ImageHash, meaning: UInt64, newestEventMilliseconds: Int64,
@@ -124,7 +124,7 @@ public struct Publication: Sendable, Equatable {
         }
         /// Bodies without any are as they were before there were counts.
         func appendCounts() {
-            guard !counts.isEmpty else { return }
+            guard let counts else { return }
             ends.append(writer.bytes.count)
             ends += counts.append(to: &writer)
         }
@@ -174,8 +174,8 @@ public struct Publication: Sendable, Equatable {
                 for _ in 0..<(try reader.count(maximum: reader.remaining / 4)) { mixture.append(Float(bitPattern: try reader.integer())) }
                 return ImageHead(moments: moments, mixture: mixture)
             }
-            func countsToTheEnd() throws -> PublishedCounts {
-                let counts = reader.remaining > 0 ? try PublishedCounts(from: &reader) : PublishedCounts()
+            func countsToTheEnd() throws -> PublishedCounts? {
+                let counts = reader.remaining > 0 ? try PublishedCounts(from: &reader) : nil
                 try reader.expectEnd()
                 return counts
             }
@@ -193,7 +193,7 @@ public struct Publication: Sendable, Equatable {
                 return (audience, .image(blocks: blocks, head: head), try countsToTheEnd())
             case .notice:
                 try reader.expectEnd()
-                return (audience, .notice, PublishedCounts())
+                return (audience, .notice, nil)
             case nil:
                 throw FormatError("a publication of unknown kind \(header.kind)")
             }

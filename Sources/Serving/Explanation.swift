@@ -10,8 +10,8 @@
 // make the sum exact to rounding only.
 // `moved_by` is the version that last moved the weight, or one of the weights, and `moves` how many publications did, as this node saw it since version
 // `since`; null and 0 if none did, see WeightMoves. `moved_after` is there where a whole image came: it was a version after that one, up to `moved_by`.
-// `seen`, where the pipeline counts features (`model.counts`), says how many of the events that were learned had it: 0, 1, or a power of two, which is to say so
-// many or more, and less than twice as many; beyond 16 to a fifth, see FeatureCounts. A dense vector has none of it, and neither has an answer of a version on trial.
+// `seen`, where the pipeline counts features (`model.counts`), says how often the events that were learned had it: a power of two, which is to say so often or
+// more, and less than twice as often, beyond 16 to a fifth, see FeatureCounts; or 1 or 0, where 0 may be once if the weight is 0. A dense vector has none of it, and neither has an answer of a version on trial.
 // What mixes the members is not linear, so a bank's explanation ends at the members' margins: whatever would be
 // said of single features beyond them would depend on an order of removing them, and would not be exact.
 

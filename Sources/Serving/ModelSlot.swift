@@ -46,6 +46,8 @@ package final class ModelSlot: Sendable {
         var moves: WeightMoves?
         /// By feature, see `FeatureCount`; none where they are not counted.
         var counts: [UInt8]
+        /// Whether the image that is served came with counts: an older version may have none.
+        var hasCounts = false
     }
 
     /// - Parameter countedBits: there are 2 to this power of features that are counted; nil: they are not.
@@ -63,7 +65,7 @@ package final class ModelSlot: Sendable {
             guard current === image else { return nil }
             let moves = known.moves ?? WeightMoves(image.image.layout, since: image.version)
             known.moves = moves
-            return body(moves, known.counts)
+            return body(moves, known.hasCounts ? known.counts : [])
         }
     }
 
@@ -72,7 +74,7 @@ package final class ModelSlot: Sendable {
     /// - Parameters:
     ///   - blocks: those in which they may differ; nil if that is not known.
     ///   - counts: those that changed; all of them if it came as a whole.
-    fileprivate func swap(_ image: ServedImage?, changed blocks: [UInt32]? = nil, counts: PublishedCounts = PublishedCounts()) -> ServedImage? {
+    fileprivate func swap(_ image: ServedImage?, changed blocks: [UInt32]? = nil, counts: PublishedCounts? = nil) -> ServedImage? {
         known.withLock { known in
             if let image, let before = current {
                 known.moves?.note(before.image, image.image, version: image.version, blocks: blocks)
@@ -80,8 +82,11 @@ package final class ModelSlot: Sendable {
                 known.moves = nil
             }
             if !known.counts.isEmpty {
-                if blocks == nil { known.counts = [UInt8](repeating: 0, count: known.counts.count) }
-                counts.write(to: &known.counts)
+                if blocks == nil {
+                    known.counts = [UInt8](repeating: 0, count: known.counts.count)
+                    known.hasCounts = counts != nil
+                }
+                counts?.write(to: &known.counts)
             }
             return served.withLock { place in
                 defer { place = image }
@@ -146,7 +151,7 @@ package struct ImageWriter: ~Copyable {
     }
 
     private func check(_ publication: Publication) throws {
-        guard publication.counts.features.last.map({ $0 >> UInt32(layout.bits) == 0 }) ?? true else {
+        guard publication.counts?.features.last.map({ $0 >> UInt32(layout.bits) == 0 }) ?? true else {
             throw ServingError("publication \(publication.sequence) counts features that the pipeline's model does not have")
         }
     }

@@ -108,7 +108,7 @@ public final class Node: Service {
         let routes = NodeRoutes(hosts: hosts, now: now)
         let server = HTTPService(
             host: host, port: port, bound: bound, logger: logger, limits: limits, drain: drain, onShutdown: { routes.stop() },
-            shortResponder: { routes.predictions(for: $0) }
+            shortResponder: { routes.predictions(for: $0, bodyBytes: $1) }
         ) { await routes.respond(to: $0) }
         let result: Result<Void, any Error>
         do {

@@ -31,6 +31,9 @@ final class NodeRoutes: Sendable {
     static let bodyBytesMax = 4 << 20
     /// Bodies that are being read, of all requests together; 503 beyond.
     static let bodiesBytesMax = 256 << 20
+    /// The longest body that is answered on the event loop, times the numbers of each prediction: less than a millisecond of usual instances, and some of the
+    /// smallest that there are. What is longer would keep other connections waiting.
+    private static let shortBytesMax = 16 << 10
     /// An explanation is made so often at most, if another image is swapped in meanwhile.
     private static let explainAttemptsMax = 3
     /// What names the version that all nodes get, and the one on trial, whichever they are.
@@ -63,9 +66,11 @@ final class NodeRoutes: Sendable {
         return answer(result, since: start)
     }
 
-    /// What answers a request for predictions once it has the body; nil for other requests.
-    func predictions(for head: HTTPRequestHead) -> ShortAnswers.Answer? {
-        guard head.method == .POST, let path = ModelPath(head.uri), path.verb == .predict || path.verb == .infer, let host = byName[path.model] else { return nil }
+    /// What answers a short request for predictions once it has the body; nil for other requests.
+    func predictions(for head: HTTPRequestHead, bodyBytes: Int) -> ShortAnswers.Answer? {
+        guard bodyBytes <= Self.shortBytesMax, head.method == .POST, let path = ModelPath(head.uri), path.verb == .predict || path.verb == .infer,
+            let host = byName[path.model], bodyBytes * host.model.layout.outputs <= Self.shortBytesMax
+        else { return nil }
         let start = ContinuousClock.now
         return { [self] body in answer(Result { try predict(body, host, path) { head.headers.first(name: $0) } }, since: start) }
     }

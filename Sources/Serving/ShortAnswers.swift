@@ -10,20 +10,17 @@ import NIOCore
 import NIOHTTP1
 
 /// Answers small requests; passes on all others. On a connection's event loop, behind its watch.
-final class ShortAnswers: ChannelDuplexHandler {
-    typealias InboundIn = HTTPServerRequestPart
-    typealias InboundOut = HTTPServerRequestPart
-    typealias OutboundIn = HTTPServerResponsePart
-    typealias OutboundOut = HTTPServerResponsePart
+package final class ShortAnswers: ChannelDuplexHandler {
+    package typealias InboundIn = HTTPServerRequestPart
+    package typealias InboundOut = HTTPServerRequestPart
+    package typealias OutboundIn = HTTPServerResponsePart
+    package typealias OutboundOut = HTTPServerResponsePart
 
     /// Answers a request whose body this is. All other requests of the event loop wait for it. The body is valid only until it returns, and what it
     /// returns is no stream.
-    typealias Answer = (_ body: UnsafeRawBufferPointer) -> PageResponse
-    /// What answers the request with this head; nil for one that is to be passed on.
-    typealias Responder = @Sendable (HTTPRequestHead) -> Answer?
-
-    /// Larger requests are passed on: they would keep others waiting for more than a millisecond.
-    static let bodyBytesMax = 32 << 10
+    package typealias Answer = (_ body: UnsafeRawBufferPointer) -> PageResponse
+    /// What answers the request with this head, and a body of so many bytes; nil for one that is to be passed on.
+    package typealias Responder = @Sendable (HTTPRequestHead, _ bodyBytes: Int) -> Answer?
 
     private let responder: Responder
     /// Requests that were passed on and have no answer yet.
@@ -33,12 +30,12 @@ final class ShortAnswers: ChannelDuplexHandler {
     private var body = ByteBuffer()
     private var date = HTTPDate()
 
-    init(_ responder: @escaping Responder) { self.responder = responder }
+    package init(_ responder: @escaping Responder) { self.responder = responder }
 
-    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+    package func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         switch unwrapInboundIn(data) {
         case .head(let head):
-            answer = passedOn == 0 && context.channel.isWritable && isShort(head) ? responder(head) : nil
+            answer = passedOn == 0 && context.channel.isWritable ? bodyBytes(head).flatMap { responder(head, $0) } : nil
             if answer != nil { return }
             passedOn += 1
         case .body(var part):
@@ -57,15 +54,15 @@ final class ShortAnswers: ChannelDuplexHandler {
         context.fireChannelRead(data)
     }
 
-    func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
+    package func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
         if case .end = unwrapOutboundIn(data) { passedOn = max(passedOn - 1, 0) }  // what the decoder refused was not passed on
         context.write(data, promise: promise)
     }
 
-    /// Whether a request's body is small, and its connection goes on behind it.
-    private func isShort(_ head: HTTPRequestHead) -> Bool {
-        guard head.version == .http1_1, let length = head.headers.first(name: "content-length").flatMap({ Int($0) }) else { return false }
-        return length <= Self.bodyBytesMax && head.isKeepAlive && !head.headers.contains(name: "expect")
+    /// How long a request's body is; nil for one that does not say it, or asks for more than an answer.
+    private func bodyBytes(_ head: HTTPRequestHead) -> Int? {
+        guard head.version == .http1_1, head.isKeepAlive, !head.headers.contains(name: "expect") else { return nil }
+        return head.headers.first(name: "content-length").flatMap { Int($0) }
     }
 
     private func write(_ response: PageResponse, _ context: ChannelHandlerContext) {

@@ -49,11 +49,11 @@ private func measure(
             alone.image.seal()
         }
         var changed: ChangedBlocks?
-        var counts = GrownCounts()
+        var counts: GrownCounts?
         let learning = timed {
             publishing.learn(some)
             changed = publishing.image.takeUnpublished()
-            counts = publishing.counts?.takeUnpublished() ?? GrownCounts()
+            counts = publishing.counts?.takeUnpublished().grown
         }
         guard let changed else { continue }
         let hash = publishing.image.seal()
@@ -62,7 +62,7 @@ private func measure(
             var publication = Publication(
                 epoch: 1, sequence: UInt64(patches.count + 1), version: 1, hash: hash, meaning: 1, newestEventMilliseconds: 0,
                 content: .patch(base: UInt64(patches.count), baseHash: base, changes: BlockChanges(changed), head: publishing.image.head))
-            publication.counts = PublishedCounts(counts)
+            publication.counts = counts.map { PublishedCounts($0) }
             messages = try publication.messages()
         }
         var assembler = PublicationAssembler()

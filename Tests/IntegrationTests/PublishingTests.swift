@@ -93,7 +93,12 @@ extension Integration {
         /// Protects: `rollback` takes every node to the very image of that version while learning goes on, a killed learner's successor keeps it so, and
         /// `promote` ends it; all of it is in the history with who and why.
         @Test func rollbackAndPromote() async throws {
-            try await Loop.with(.clicks, replacing: Self.small) { loop in
+            try await Loop.with(.clicks, replacing: Self.small.merging(["weights: int8": "weights: int8, counts: true"]) { $1 }) { loop in
+                /// What a node says of the feature that every event has.
+                func seen(_ node: (process: ChildProcess, port: Int)) throws -> Int? {
+                    let answer = Asker.post(node.port, "/v1/models/clicks:explain", #"{"instances":[{}]}"#) ?? ""
+                    return answer.firstMatch(of: /"feature":"constant".*?"seen":(\d+)/).flatMap { Int($0.1) }
+                }
                 let lines = try await loop.clicks(30_000, seed: 22)
                 var learner = try loop.learner()
                 let nodes = [try await loop.node("n1"), try await loop.node("n2")]
@@ -114,6 +119,9 @@ extension Integration {
                 let rollback = try await loop.json("rollback", loop.file, "\(target)", "--reason", "it was better")
                 #expect(rollback["state"].string == "done" && rollback["version"].int == target && rollback["image_hash"].string == wanted)
                 try await allServe(wanted)
+                // The counts are that version's too.
+                let learned = try loop.number("SELECT learned_total FROM freshet.version_history WHERE version = \(target)")
+                for node in nodes { #expect((0.3...1.6).contains(Double(try #require(try seen(node))) / Double(learned))) }
                 try await feed(4000)
                 #expect(try loop.served(nodes[0])["image_hash"].string == wanted)
 
@@ -123,6 +131,8 @@ extension Integration {
                 try await allServe(wanted)
                 let late = try await loop.node("late")
                 try await loop.untilServes(late, wanted)
+                let counts = try (nodes + [late]).map { try seen($0) }
+                #expect(Set(counts).count == 1 && counts[0] ?? 0 > 100, "\(counts)")
                 let shown = try await loop.freshet("show", loop.file, "\(target)")
                 #expect(shown.contains("publish by ") && shown.contains("rollback, it was better"), "\(shown)")
                 #expect(try await loop.freshet("log", loop.file, "--limit", "1000").contains("rollback by "))

@@ -148,7 +148,7 @@ public struct TrialDecision: Sendable, Equatable {
         case ordered = "canary_ordered"
         /// The nodes could not be sent it.
         case unsent = "canary_unsent"
-        /// The learner was told to stop.
+        /// The learner stopped, or begins anew.
         case stopped = "canary_stopped"
 
         /// Of an end that the outcomes do not explain.
@@ -158,7 +158,7 @@ public struct TrialDecision: Sendable, Equatable {
             case .undecided: "ended by its limit: too few of the events learned name a version that is compared; do clients send it back?"
             case .ordered: "ended by an operator's order"
             case .unsent: "ended because the version could not be sent to the nodes"
-            case .stopped: "ended because the learner was stopped"
+            case .stopped: "ended because the learner stopped, or began anew"
             }
         }
     }

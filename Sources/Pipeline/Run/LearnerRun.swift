@@ -202,6 +202,7 @@ package final class LearnerRun: @unchecked Sendable {
             free.close()
             cuts.close()
             parts?.learning.cancelSnapshot()
+            parts?.learning.abandonTrial()
         case .recording: for close in [cuts.close, publications.close, snapshots.close, filled.close, free.close] { close() }
         case .publishing: publishingEnded.store(true, ordering: .releasing)
         case .snapshotting:

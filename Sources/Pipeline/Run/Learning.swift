@@ -239,7 +239,9 @@ final class Learning {
         item.publication = job
         item.publication?.generation = order.generation
         if let counts = machine.learner.counts {
-            item.publication?.counts = counts.takeUnpublished()
+            let (grown, isWhole) = counts.takeUnpublished()
+            if !isWhole { publisher.wantsImage.store(true, ordering: .relaxed) }
+            item.publication?.counts = grown
             item.publication?.allCounts = job.image == nil ? nil : Array(counts.bytes.bytes)
         }
     }
@@ -322,6 +324,11 @@ final class Learning {
         var item = RecordItem()
         endTrial(.stopped, &item)
         if !item.trials.isEmpty { run.cuts.push(item) }
+    }
+
+    /// However learning came to its end, no node may keep what nobody judges.
+    func abandonTrial() {
+        if canary?.candidate != nil { trials?.mustEndTrial.store(true, ordering: .relaxed) }
     }
 
     /// A trial is over.

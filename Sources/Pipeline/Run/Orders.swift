@@ -117,6 +117,7 @@ private struct OrderRun: Sendable {
         var job = PublicationJob(
             version: version, hash: image.seal(), metrics: result.machine.metrics,
             newestEventMilliseconds: try ledger.newestEventMilliseconds(ofVersion: version), image: image, whole: true)
+        job.allCounts = result.machine.learner.counts.map { Array($0.bytes.bytes) }
         job.replacesAll = true
         job.request = request.id
         job.generation = change(.pinned(version), request: request.id)

@@ -18,8 +18,8 @@ struct PublicationJob: Sendable {
     var head: ImageHead
     /// All blocks, when the publisher had asked for them.
     var image: [UInt8]?
-    /// Of the features that were seen, by now: those whose counts have changed since the last job, and with the whole image all.
-    var counts = GrownCounts()
+    /// Of the features that were seen, by now: those whose counts have changed since the last job, and with the whole image all. Nil where they are not counted.
+    var counts: GrownCounts?
     var allCounts: [UInt8]?
     /// What nodes hold is not what `changed` was taken after: it goes out whole.
     var replacesAll = false
@@ -167,7 +167,7 @@ final class Publisher: Sendable {
             let changes = BlockChanges(job.changed)
             blocks = changes.blocks.count
             publication.content = .patch(base: base.sequence, baseHash: base.hash, changes: changes, head: job.head)
-            publication.counts = PublishedCounts(job.counts)
+            publication.counts = job.counts.map { PublishedCounts($0) }
         }
         var sent: [SentPublication] = []
         let (last, first) = try send(publication, to: versionsTopic, blocks: blocks, base: base?.sequence)
@@ -176,7 +176,7 @@ final class Publisher: Sendable {
         if let image = job.image {
             publication.followOffset = last + 1
             publication.content = .image(blocks: image, head: job.head)
-            publication.counts = job.allCounts.map { PublishedCounts(all: $0) } ?? PublishedCounts()
+            publication.counts = job.allCounts.map { PublishedCounts(all: $0) }
             let (_, whole) = try send(publication, to: imagesTopic, blocks: image.count / Block.byteCount, base: nil)
             sent.append(whole)
             state.imageBytes = whole.bytes

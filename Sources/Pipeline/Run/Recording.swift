@@ -173,7 +173,7 @@ extension LearnerRun {
             try trials.endTrial()
             service.statusBox.with { $0.trialVersion = 0 }
         } catch {
-            logger.warning("telling the nodes that the trial is over: \(error); it is tried again")
+            logger.warning("telling the nodes that the trial is over: \(error); \(publications.isFinished ? "a learner that starts again tells them" : "it is tried again")")
         }
     }
 
