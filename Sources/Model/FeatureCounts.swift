@@ -81,14 +81,10 @@ public final class FeatureCounts {
 /// Counts that have grown, as the learner's thread found them: any order will do, and doubles.
 public struct GrownCounts: Sendable {
     /// The feature, and in the low byte its count.
-    fileprivate var entries: [UInt64] = []
-
-    public init() {}
-
-    fileprivate init(entries: [UInt64]) { self.entries = entries }
+    fileprivate let entries: [UInt64]
 }
 
-/// Counts of features as publications carry them: those that have changed, or with a whole image all that are not 0.
+/// Counts of features as publications carry them, two and more: those that have changed, or with a whole image all.
 public struct PublishedCounts: Sendable, Equatable {
     /// In ascending order.
     public private(set) var features: [UInt32] = []

@@ -42,7 +42,7 @@ struct Scenario: Sendable {
                 features:
                   - {field: a, kind: categorical}
                   - {field: b, kind: numeric, scale: standard}
-                model: {kind: linear, bits: \(bits), weights: int8}
+                model: {kind: linear, bits: \(bits), weights: int8, counts: \(bits % 2 == 0)}
                 learn: {loss: logistic, optimizer: \(optimizer)}
                 monitor: {window: 20, detectors: [{kind: adwin, delta: 0.1}]}
                 version: {events: \(events), seconds: \(seconds)}

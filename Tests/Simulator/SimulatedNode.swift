@@ -26,7 +26,7 @@ final class SimulatedNode: Participant {
         let definition = world.scenario.definition
         model = ServedModel(
             name: definition.name, plan: definition.plan, layout: definition.layout, link: definition.link, meaning: definition.meaning,
-            kafka: KafkaConfiguration(brokers: "nowhere"), topic: "model")
+            kafka: KafkaConfiguration(brokers: "nowhere"), topic: "model", countsFeatures: definition.model.counts)
         host = ModelHost(model)
     }
 
