@@ -11,13 +11,15 @@ import Testing
         .head(HTTPRequestHead(version: version, method: .POST, uri: "/short", headers: HTTPHeaders([("content-length", "\(length)")] + fields)))
     }
 
-    /// A connection whose requests of at most ten bytes are answered with their body.
-    private func connection() -> EmbeddedChannel {
-        EmbeddedChannel(
+    /// Gives `body` a connection whose requests of at most ten bytes are answered with what they bring.
+    private func withConnection(_ body: (EmbeddedChannel) throws -> Void) throws {
+        let channel = EmbeddedChannel(
             handler: ShortAnswers { head, bytes in
                 guard bytes <= 10, head.uri == "/short" else { return nil }
                 return { body in PageResponse(status: 200, type: "text/plain", headers: [("a", "b")], body: .bytes(Array(body))) }
             })
+        try body(channel)
+        #expect(try channel.finish().isClean)
     }
 
     private func send(_ channel: EmbeddedChannel, _ head: HTTPServerRequestPart, _ parts: [String] = ["wo", "rd"]) throws {
@@ -50,47 +52,51 @@ import Testing
 
     /// Protects: a short request is answered at its end, and nobody behind hears of it; the next one is another.
     @Test func answered() throws {
-        let channel = connection()
-        try send(channel, head())
-        try send(channel, head(length: 0), [])
-        try send(channel, head(length: 3), ["e", "n", "d"])
-        #expect(try answers(channel) == ["word", "", "end"] && passedOn(channel) == 0)
+        try withConnection { channel in
+            try send(channel, head())
+            try send(channel, head(length: 0), [])
+            try send(channel, head(length: 3), ["e", "n", "d"])
+            #expect(try answers(channel) == ["word", "", "end"] && passedOn(channel) == 0)
+        }
     }
 
     /// Protects: what asks for more than an answer, or does not say how long it is, is passed on whole.
     @Test func others() throws {
         let unknown = HTTPServerRequestPart.head(HTTPRequestHead(version: .http1_1, method: .POST, uri: "/short", headers: ["transfer-encoding": "chunked"]))
         for request in [head(length: 11), head([("expect", "100-continue")]), head([("connection", "close")]), head(version: .http1_0), unknown] {
-            let channel = connection()
-            try send(channel, request)
-            #expect(try passedOn(channel) == 4 && answers(channel) == [])
+            try withConnection { channel in
+                try send(channel, request)
+                #expect(try passedOn(channel) == 4 && answers(channel) == [])
+            }
         }
     }
 
     /// Protects the order of answers: behind a request that was passed on, all are, until each of those has its answer.
     @Test func order() throws {
-        let channel = connection()
-        try send(channel, head(length: 11))
-        try send(channel, head())
-        #expect(try passedOn(channel) == 8 && answers(channel) == [])
-        let answer: [HTTPServerResponsePart] = [
-            .head(HTTPResponseHead(version: .http1_1, status: .ok, headers: ["content-type": "text/plain", "a": "b", "content-length": "1"])),
-            .body(.byteBuffer(ByteBuffer(string: "1"))), .end(nil),
-        ]
-        for part in answer { try channel.writeOutbound(part) }
-        try send(channel, head())
-        #expect(try passedOn(channel) == 4)
-        for part in answer + answer { try channel.writeOutbound(part) }
-        #expect(try answers(channel) == ["1", "1", "1"])
-        try send(channel, head())
-        #expect(try answers(channel) == ["word"] && passedOn(channel) == 0)
+        try withConnection { channel in
+            try send(channel, head(length: 11))
+            try send(channel, head())
+            #expect(try passedOn(channel) == 8 && answers(channel) == [])
+            let answer: [HTTPServerResponsePart] = [
+                .head(HTTPResponseHead(version: .http1_1, status: .ok, headers: ["content-type": "text/plain", "a": "b", "content-length": "1"])),
+                .body(.byteBuffer(ByteBuffer(string: "1"))), .end(nil),
+            ]
+            for part in answer { try channel.writeOutbound(part) }
+            try send(channel, head())
+            #expect(try passedOn(channel) == 4)
+            for part in answer + answer { try channel.writeOutbound(part) }
+            #expect(try answers(channel) == ["1", "1", "1"])
+            try send(channel, head())
+            #expect(try answers(channel) == ["word"] && passedOn(channel) == 0)
+        }
     }
 
     /// Protects memory: a client that does not take its answers is left to what stops reading.
     @Test func unread() throws {
-        let channel = connection()
-        channel.isWritable = false
-        try send(channel, head())
-        #expect(try passedOn(channel) == 4 && answers(channel) == [])
+        try withConnection { channel in
+            channel.isWritable = false
+            try send(channel, head())
+            #expect(try passedOn(channel) == 4 && answers(channel) == [])
+        }
     }
 }
