@@ -10,18 +10,15 @@ import Records
 
 /// A count in one byte.
 public enum FeatureCount {
-    /// The events that a byte stands for.
+    /// How often that is: of a feature, the events that had it, or its occurrences where an event has it several times.
     public static func events(_ byte: UInt8) -> UInt64 { byte < 16 ? UInt64(byte) : UInt64(8 + byte & 7) << UInt64(byte >> 3 - 1) }
 
     /// The step from a byte to the next is 2 to this power.
     @inline(__always)
     static func step(_ byte: UInt8) -> UInt64 { byte < 16 ? 0 : UInt64(byte >> 3 - 1) }
 
-    /// Whether nodes are told once a count has become this.
+    /// What nodes are told of a count: the largest power of two in it, from two on.
     @inline(__always)
-    static func isPublished(_ byte: UInt8) -> Bool { byte & 7 == 0 || byte == 2 || byte == 4 }
-
-    /// What nodes have been told.
     static func published(_ byte: UInt8) -> UInt8 { byte >= 8 ? byte & ~7 : byte >= 4 ? 4 : byte & 2 }
 }
 
@@ -59,8 +56,9 @@ public final class FeatureCounts {
         if step > 0 {
             guard foldedMultiply(place ^ UInt64(feature), 0xd6e8_feb8_6659_fd93) & (1 << step &- 1) == 0, byte < .max else { return }
         }
-        bytes.pointer[Int(feature)] = byte &+ 1
-        if FeatureCount.isPublished(byte &+ 1), (unpublished?.count ?? .max) < Self.unpublishedMax { unpublished?.append(feature) }
+        let grown = byte &+ 1
+        bytes.pointer[Int(feature)] = grown
+        if FeatureCount.published(grown) == grown, (unpublished?.count ?? .max) < Self.unpublishedMax { unpublished?.append(feature) }
     }
 
     /// From now on `takeUnpublished` says what has grown: first, since now.
@@ -91,8 +89,6 @@ public struct PublishedCounts: Sendable, Equatable {
     /// As `FeatureCount` reads them, one a feature.
     public private(set) var bytes: [UInt8] = []
 
-    public init() {}
-
     public init(_ grown: GrownCounts) {
         for entry in grown.entries.sorted() {
             let feature = UInt32(entry >> 8)
@@ -109,8 +105,6 @@ public struct PublishedCounts: Sendable, Equatable {
             bytes.append(FeatureCount.published(byte))
         }
     }
-
-    public var isEmpty: Bool { features.isEmpty }
 
     /// Writes the counts in their places. Every feature must have one.
     public func write(to counts: inout [UInt8]) {

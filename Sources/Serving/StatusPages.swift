@@ -12,7 +12,7 @@ public struct PageRequest: Sendable {
     public let query: String?
 }
 
-/// What a page answers.
+/// What a page answers, and a node.
 public struct PageResponse: Sendable {
     public enum Body: Sendable {
         case bytes([UInt8])
